@@ -1,0 +1,1 @@
+"""Topology, root cause, incidents. Pure."""

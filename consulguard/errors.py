@@ -1,0 +1,88 @@
+"""One error tree. Temporary and final are types; foreign errors are translated where they enter the house.
+
+::
+
+    ConsulguardError
+    ├── ConfigError            a person's file, flag or environment is wrong; says where and what to do
+    │   └── PlaybookError
+    ├── Temporary              trying again later may help
+    │   ├── ConsulUnavailable      unreachable, 5xx, timeout, no leader
+    │   └── StoreUnavailable
+    └── Final                  trying again is no use
+        ├── ConsulRefused          400, 403, 404 where that is an answer
+        ├── BadAnswer              a 200 that is not what it claims to be
+        ├── StoreCorrupt
+        └── ActionRefused          params or target are not allowed
+"""
+
+from __future__ import annotations
+
+
+class ConsulguardError(Exception):
+    """Root of everything we raise."""
+
+    exit_code = 1
+
+
+class ConfigError(ConsulguardError):
+    """A sentence a person can act on; ``where`` is ``file:line: key`` as far as known."""
+
+    exit_code = 78
+
+    def __init__(self, message: str, *, where: str = "") -> None:
+        self.message = message
+        self.where = where
+        super().__init__(f"{where}: {message}" if where else message)
+
+
+class PlaybookError(ConfigError):
+    """A playbook that cannot be used."""
+
+
+class Temporary(ConsulguardError):
+    """Trying again later may help."""
+
+
+class ConsulUnavailable(Temporary):
+    """Consul did not give data: unreachable, 5xx, timeout. Never to be read as "no checks".
+
+    ``sent`` is False only when the request certainly did not leave (connection refused): for writes that is
+    the difference between RETRY and UNKNOWN.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, status: int = 0, sent: bool = True) -> None:
+        self.status = status
+        self.sent = sent
+        super().__init__(message)
+
+
+class StoreUnavailable(Temporary):
+    """The journal could not be written or read: the outcome of the write is unknown."""
+
+
+class Final(ConsulguardError):
+    """Trying again is no use."""
+
+
+class ConsulRefused(Final):
+    """Consul answered, and the answer is no."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class BadAnswer(Final):
+    """A 200 whose body is not what it claims to be: stale, never empty."""
+
+
+class StoreCorrupt(Final):
+    """The journal's chain does not hold."""
+
+
+class ActionRefused(Final):
+    """Params or target are not allowed; nothing was sent."""

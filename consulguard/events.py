@@ -1,0 +1,162 @@
+"""What enters ``engine.step`` (events) and what leaves it (effects). Both are data; both are journaled.
+
+Every event carries ``at``, the moment it entered the house: the quiet rooms know no other clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from consulguard.model import (
+    ActionInfo,
+    Fact,
+    Intent,
+    JsonObject,
+    Message,
+    Observation,
+    Playbook,
+    Result,
+    Status,
+    Target,
+    Value,
+    View,
+)
+from consulguard.policy import Policy
+
+# ---- events
+
+
+class Event(Value, frozen=True, kw_only=True, tag_field="event", tag=True):
+    at: datetime
+
+
+class Configured(Event, frozen=True, kw_only=True):
+    """Policy and playbooks in force from now on. The first event of a journal, and of every reload."""
+
+    policy: Policy
+    playbooks: tuple[Playbook, ...]
+    actions: tuple[ActionInfo, ...] = ()
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """A new process took over: every intent without a result is UNKNOWN from here."""
+
+    life: str  # random id of this process life
+    version: str
+
+
+class Observed(Event, frozen=True, kw_only=True):
+    observations: tuple[Observation, ...]
+
+
+class Learned(Event, frozen=True, kw_only=True):
+    facts: tuple[Fact, ...]
+
+
+class ViewChanged(Event, frozen=True, kw_only=True):
+    view: View
+
+
+class Looked(Event, frozen=True, kw_only=True):
+    """The answer to a ``Look``: a ``?consistent`` read of one target. ``error``: it could not be read."""
+
+    key: str
+    target: Target
+    error: str = ""
+    status: Status = Status.UNKNOWN  # worst of the target's checks, its node's included; ABSENT: not registered
+    healthy: int = 0  # passing instances of the service
+    registered: int = 0
+    index: int = 0
+    dependents: dict[str, Status] = {}  # name -> worst status, where they were asked for
+
+
+class Resulted(Event, frozen=True, kw_only=True):
+    result: Result
+
+
+class Commanded(Event, frozen=True, kw_only=True):
+    """A person said something: pause, resume, stop, approve, deny, ack ..."""
+
+    command: str
+    who: str
+    args: JsonObject = {}
+
+
+class LeaseChanged(Event, frozen=True, kw_only=True):
+    held: bool
+    epoch: int
+    reason: str = ""
+
+
+class Woke(Event, frozen=True, kw_only=True):
+    """A deadline asked for with ``Wake`` has come."""
+
+    key: str = ""
+
+
+AnyEvent = (
+    Configured | Started | Observed | Learned | ViewChanged | Looked | Resulted | Commanded | LeaseChanged | Woke
+)
+
+# ---- effects
+
+
+class Effect(Value, frozen=True, kw_only=True, tag_field="effect", tag=True):
+    pass
+
+
+class Do(Effect, frozen=True, kw_only=True):
+    """Carry out the intent; a ``Resulted`` comes back. Journaled before it is dispatched."""
+
+    intent: Intent
+
+
+class Look(Effect, frozen=True, kw_only=True):
+    """Read the target from Consul with ``?consistent``; a ``Looked`` with the same key comes back."""
+
+    key: str
+    target: Target
+    after_s: float = 0.0  # not before this long from now
+    dependents: tuple[Target, ...] = ()
+
+
+class Tell(Effect, frozen=True, kw_only=True):
+    message: Message
+
+
+class Wake(Effect, frozen=True, kw_only=True):
+    """The next moment at which the state changes by time alone. Replaces the earlier wake of the same key."""
+
+    at: datetime
+    key: str = ""
+
+
+class Watch(Effect, frozen=True, kw_only=True):
+    """These are of interest now: read their details first (services of open incidents)."""
+
+    targets: tuple[Target, ...]
+
+
+AnyEffect = Do | Look | Tell | Wake | Watch
+
+__all__ = [
+    "AnyEffect",
+    "AnyEvent",
+    "Commanded",
+    "Configured",
+    "Do",
+    "Effect",
+    "Event",
+    "Learned",
+    "LeaseChanged",
+    "Look",
+    "Looked",
+    "Observed",
+    "Resulted",
+    "Started",
+    "Tell",
+    "ViewChanged",
+    "Wake",
+    "Watch",
+    "Woke",
+]

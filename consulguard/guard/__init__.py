@@ -1,0 +1,1 @@
+"""May we? One file per guard, run in the order of ``order.py``. Pure."""

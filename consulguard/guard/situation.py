@@ -1,0 +1,50 @@
+"""Everything a guard may look at. Built by the engine, read by the guards, never changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from consulguard.events import Looked
+from consulguard.model import (
+    ActionInfo,
+    Attempt,
+    Incident,
+    Intent,
+    Pause,
+    Playbook,
+    Subject,
+    Value,
+    View,
+)
+from consulguard.policy import Policy
+
+
+class Storm(Value, frozen=True, kw_only=True):
+    """The storm brake's state. On from ``since`` until the condition has been clear for the cooldown."""
+
+    on: bool = False
+    since: datetime | None = None
+    clear_since: datetime | None = None
+    reason: str = ""
+
+
+class Situation(Value, frozen=True, kw_only=True):
+    at: datetime
+    phase: str  # plan, or effect: immediately before it, with ``looked``
+    policy: Policy
+    view: View
+    intent: Intent
+    action: ActionInfo | None  # None: nobody knows this action
+    playbook: Playbook
+    subject: Subject
+    incident: Incident
+    matched: int  # how many subjects the playbook matches at once
+    pauses: tuple[Pause, ...] = ()
+    open_intents: tuple[Intent, ...] = ()  # dispatched and unresolved, of all runs, this one's own excluded
+    attempts: tuple[Attempt, ...] = ()  # newest last, this run's own excluded
+    first_effect: bool = True  # False: the run has already touched the world
+    undo: bool = False
+    storm: Storm = Storm()
+    graph_at: datetime | None = None  # when the topology around the subject was last read
+    lease_held: bool = True
+    looked: Looked | None = None  # the confirm-read's answer, in phase effect

@@ -1,0 +1,1 @@
+"""The check, instance, service and node state machines. Pure."""

@@ -1,0 +1,1 @@
+"""The append-only record of events and intents, one file per store."""

@@ -1,0 +1,1 @@
+"""Playbooks: schema, matching, and the state machine of a run. Pure."""

@@ -1,0 +1,70 @@
+"""What the operator allows: every setting that decides something, with its unit and its default's reason.
+
+Semantics and defaults follow docs/guards.md. The values come from ``config.py``; the quiet rooms only read them.
+"""
+
+from __future__ import annotations
+
+from consulguard.model import Matcher, Mode, Target, Value
+
+
+class HealthPolicy(Value, frozen=True, kw_only=True):
+    recovery_s: float = 30.0  # passing this long before it counts as recovered: shorter dips are not two incidents
+    flap_changes: int = 4  # this many changes ...
+    flap_window_s: float = 600.0  # ... within this long is flapping
+    calm_s: float = 300.0  # no change for this long ends flapping
+    interval_factor: float = 2.0  # no window is shorter than this many check intervals
+    vanished_s: float = 3600.0  # a vanished thing is remembered this long
+
+
+class CorrelatePolicy(Value, frozen=True, kw_only=True):
+    warning_opens: bool = False  # a warning alone opens no incident; it is evidence
+    service_share: float = 0.5  # root is the service when at least this share of its instances fail
+    group_share: float = 0.8  # a node or zone is the root when at least this share of its members fail
+    group_min: int = 2  # ... and at least this many of them
+    resolve_s: float = 30.0  # nothing fails for this long: resolved
+    reopen_s: float = 600.0  # failing again within this long reopens the incident
+    min_interval_s: float = 0.0  # correlate at most this often
+    confident: float = 0.7  # from here a root counts as certain for the storm brake
+
+
+class GuardPolicy(Value, frozen=True, kw_only=True):
+    """Defaults: docs/guards.md, each with its reason."""
+
+    max_open: int = 3  # targets with an open intent, fleet-wide
+    max_open_per_service: int = 1
+    max_open_per_node: int = 1
+    max_share: float = 0.10  # of the expected instances of a service, at least one
+    min_start_interval_s: float = 10.0  # between two run starts
+    budget_per_service_h: int = 5
+    budget_total_h: int = 20
+    match_cap: int = 10  # a playbook that matches more subjects at once is denied whole
+    min_healthy: float = 0.5
+    storm_window_s: float = 120.0
+    storm_min: int = 5
+    storm_share: float = 0.20
+    storm_group_share: float = 0.50
+    storm_fleet_share: float = 0.50
+    storm_cooldown_s: float = 300.0
+    for_s: float = 60.0  # the least hold-down of any playbook
+    min_looks: int = 2
+    cooldown_s: float = 120.0  # doubled with each attempt up to cooldown_max_s
+    cooldown_max_s: float = 3600.0
+    service_cooldown_s: float = 300.0  # per service after a failure
+    escalation_cooldown_s: float = 3600.0
+    attempts_max: int = 2
+    attempts_window_s: float = 3600.0
+    view_max_age_s: float = 65.0
+    root_settle_s: float = 10.0  # no action on a root younger than this
+    deny: tuple[str, ...] = ("consul", "consulguard")  # services never acted upon, besides the built-in ones
+    deny_nodes: tuple[str, ...] = ()  # Consul servers and our own agent's node are added at start
+
+
+class Policy(Value, frozen=True, kw_only=True):
+    mode: Mode = Mode.OBSERVE
+    datacenter: str = ""
+    health: HealthPolicy = HealthPolicy()
+    correlate: CorrelatePolicy = CorrelatePolicy()
+    guard: GuardPolicy = GuardPolicy()
+    silence: tuple[Matcher, ...] = ()
+    own_targets: tuple[Target, ...] = ()  # what we ourselves need to live; never acted upon

@@ -1,0 +1,1 @@
+"""Consul's answers become observations, facts and a view that is trusted or not."""
