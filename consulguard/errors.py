@@ -7,15 +7,20 @@
     │   └── PlaybookError
     ├── Temporary              trying again later may help
     │   ├── ConsulUnavailable      unreachable, 5xx, timeout, no leader
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   ├── NotSent                an effect that certainly did not leave
+    │   └── NotifyUnavailable      a channel did not take the message, or its answer was lost
     └── Final                  trying again is no use
         ├── ConsulRefused          400, 403, 404 where that is an answer
         ├── BadAnswer              a 200 that is not what it claims to be
         ├── StoreCorrupt
+        ├── NotifyRefused          the channel will never take this message
         └── ActionRefused          params or target are not allowed
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class ConsulguardError(Exception):
@@ -62,6 +67,31 @@ class StoreUnavailable(Temporary):
     """The journal could not be written or read: the outcome of the write is unknown."""
 
 
+class NotifyUnavailable(Temporary):
+    """A channel did not take the message now.
+
+    ``retry_after_s``: wait at least that long, with the whole channel if ``for_all``, else with this message.
+    ``ref``, when given, replaces the message's stored reference: what was learned even so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        for_all: bool = True,
+        ref: Mapping[str, object] | None = None,
+    ) -> None:
+        self.retry_after_s = retry_after_s
+        self.for_all = for_all
+        self.ref = ref
+        super().__init__(message)
+
+
+class NotSent(Temporary):
+    """The effect was certainly not sent: its intent expired, the lease moved on, or a read before it failed."""
+
+
 class Final(ConsulguardError):
     """Trying again is no use."""
 
@@ -82,6 +112,10 @@ class BadAnswer(Final):
 
 class StoreCorrupt(Final):
     """The journal's chain does not hold."""
+
+
+class NotifyRefused(Final):
+    """The channel will never take this message; a newer version may fare better."""
 
 
 class ActionRefused(Final):

@@ -111,6 +111,12 @@ class Do(Effect, frozen=True, kw_only=True):
     intent: Intent
 
 
+class Probe(Effect, frozen=True, kw_only=True):
+    """Find out whether an intent of unknown outcome happened; a ``Resulted`` comes back. Only reads."""
+
+    intent: Intent
+
+
 class Look(Effect, frozen=True, kw_only=True):
     """Read the target from Consul with ``?consistent``; a ``Looked`` with the same key comes back."""
 
@@ -137,7 +143,7 @@ class Watch(Effect, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
 
 
-AnyEffect = Do | Look | Tell | Wake | Watch
+AnyEffect = Do | Probe | Look | Tell | Wake | Watch
 
 __all__ = [
     "AnyEffect",
@@ -152,6 +158,7 @@ __all__ = [
     "Look",
     "Looked",
     "Observed",
+    "Probe",
     "Resulted",
     "Started",
     "Tell",

@@ -56,6 +56,8 @@ class GuardPolicy(Value, frozen=True, kw_only=True):
     attempts_window_s: float = 3600.0
     view_max_age_s: float = 65.0
     root_settle_s: float = 10.0  # no action on a root younger than this
+    graph_max_age_s: float = 600.0  # an older topology may name the wrong root: a person decides
+    confirm_max_age_s: float = 5.0  # an older confirm-read is read again
     deny: tuple[str, ...] = ("consul", "consulguard")  # services never acted upon, besides the built-in ones
     deny_nodes: tuple[str, ...] = ()  # Consul servers and our own agent's node are added at start
 
@@ -66,5 +68,6 @@ class Policy(Value, frozen=True, kw_only=True):
     health: HealthPolicy = HealthPolicy()
     correlate: CorrelatePolicy = CorrelatePolicy()
     guard: GuardPolicy = GuardPolicy()
+    group_wait_s: float = 5.0  # an incident is told when it is this old: a storm makes one message, not many
     silence: tuple[Matcher, ...] = ()
     own_targets: tuple[Target, ...] = ()  # what we ourselves need to live; never acted upon

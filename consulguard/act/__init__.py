@@ -1,1 +1,5 @@
-"""One file per action."""
+"""One file per action; ``base`` is what they share, ``runner`` the door every effect goes through."""
+
+from consulguard.act.base import ActContext, Action, ActSettings, HttpHost
+
+__all__ = ["ActContext", "ActSettings", "Action", "HttpHost"]

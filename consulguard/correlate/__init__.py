@@ -1,1 +1,34 @@
-"""Topology, root cause, incidents. Pure."""
+"""From troubles to incidents: the graph of who depends on whom, who is to blame, and what belongs together."""
+
+from consulguard.correlate.ask import callers, explained, find
+from consulguard.correlate.blame import blame
+from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents
+from consulguard.correlate.graph import Graph
+from consulguard.correlate.incident import update
+from consulguard.correlate.keys import root_key, root_target
+from consulguard.correlate.subjects import healthy, subjects
+from consulguard.correlate.topology import ServiceNode, Topology, TopologyEdge, to_dot, to_mermaid, topology
+
+__all__ = [
+    "Book",
+    "Graph",
+    "ServiceNode",
+    "Topology",
+    "TopologyEdge",
+    "blame",
+    "callers",
+    "explained",
+    "find",
+    "graph_at",
+    "healthy",
+    "learn",
+    "next_wake",
+    "open_incidents",
+    "root_key",
+    "root_target",
+    "subjects",
+    "to_dot",
+    "to_mermaid",
+    "topology",
+    "update",
+]

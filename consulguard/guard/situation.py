@@ -26,6 +26,16 @@ class Storm(Value, frozen=True, kw_only=True):
     since: datetime | None = None
     clear_since: datetime | None = None
     reason: str = ""
+    recheck_at: datetime | None = None  # while it trips: not looked at again before
+
+
+class Stake(Value, frozen=True, kw_only=True):
+    """One service that loses instances when a whole node is acted upon."""
+
+    service: str
+    expected: int  # instances the service should have
+    healthy: int  # passing instances in the whole fleet
+    serving: int  # those of them that the action would take away
 
 
 class Situation(Value, frozen=True, kw_only=True):
@@ -40,7 +50,7 @@ class Situation(Value, frozen=True, kw_only=True):
     incident: Incident
     matched: int  # how many subjects the playbook matches at once
     pauses: tuple[Pause, ...] = ()
-    open_intents: tuple[Intent, ...] = ()  # dispatched and unresolved, of all runs, this one's own excluded
+    open_intents: tuple[Intent, ...] = ()  # of every other run that holds its target, between two steps as well
     attempts: tuple[Attempt, ...] = ()  # newest last, this run's own excluded
     first_effect: bool = True  # False: the run has already touched the world
     undo: bool = False
@@ -48,3 +58,5 @@ class Situation(Value, frozen=True, kw_only=True):
     graph_at: datetime | None = None  # when the topology around the subject was last read
     lease_held: bool = True
     looked: Looked | None = None  # the confirm-read's answer, in phase effect
+    seen_index: int = 0  # the highest Consul index at which the trouble was seen; 0: not known
+    stakes: tuple[Stake, ...] = ()  # for a node: every service with an instance on it

@@ -1,1 +1,6 @@
-"""The append-only record of events and intents, one file per store."""
+"""Append-only record of every event and intent, with snapshots and the outbox. One file per store."""
+
+from consulguard.journal.sqlite import SqliteStore
+from consulguard.journal.store import Draft, JournalSettings, Mark, Report, Store
+
+__all__ = ["Draft", "JournalSettings", "Mark", "Report", "SqliteStore", "Store"]

@@ -49,6 +49,7 @@ class Trouble(Value, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     output: str = ""
     index: int = 0
+    zone: str = ""  # the node's, where it is known
 
 
 # ---- correlate

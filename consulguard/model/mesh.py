@@ -28,6 +28,9 @@ class Target(Value, frozen=True, kw_only=True, order=True):
     def key(self) -> str:
         """A string that is equal exactly when the targets are equal; safe as a journal key."""
         parts = (self.dc, self.partition, self.namespace, self.peer, self.service, self.node, self.instance)
+        joined = "/".join(parts)
+        if "%" not in joined and joined.count("/") == len(parts) - 1:  # nothing to escape: nearly always
+            return joined
         return "/".join([p.replace("%", "%25").replace("/", "%2F") for p in parts])
 
     @property

@@ -136,6 +136,7 @@ class ActionInfo(Value, frozen=True, kw_only=True):
     touches: str  # instance, node, service, nothing: what it can hurt
     undoable: bool = False
     destructive: bool = False
+    idempotent_param: bool = False  # the intent's own param ``idempotent`` may say so where the class does not
 
 
 class Pause(Value, frozen=True, kw_only=True):
@@ -170,11 +171,17 @@ class Run(Value, frozen=True, kw_only=True):
     retry_at: datetime | None = None
     done: tuple[DoneStep, ...] = ()
     effects: int = 0  # dispatched intents
+    sent: bool = False  # the present intent is dispatched and has no result yet
     effect_index: int = 0  # highest Consul index of our own effects
     good_looks: int = 0
     deadline: datetime | None = None  # of the verification
     reason: str = ""
     log: tuple[str, ...] = ()  # one line per move, for the thread
+
+    @property
+    def holds_target(self) -> bool:
+        """Whether its target must be counted as being worked on."""
+        return not self.state.over and (self.effects > 0 or self.state is RunState.CONFIRMING)
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -184,6 +191,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     target: str  # stable key: service + node, never the instance id
     service: str
     at: datetime
+    run: str = ""
     outcome: str = ""  # "", verified, failed, inconclusive, escalated
     ended_at: datetime | None = None
 
@@ -268,3 +276,20 @@ class Message(Value, frozen=True, kw_only=True):
     facts: tuple[tuple[str, str], ...] = ()  # label, text
     thread: tuple[str, ...] = ()  # new lines for the thread: steps, verification
     text: str = ""
+
+
+class OutboxRow(Value, frozen=True, kw_only=True):
+    """A message on its way to one channel, as the journal keeps it.
+
+    ``message`` is the newest version; its ``thread`` holds the lines not yet told, in order.
+    """
+
+    channel: str  # the notifier's name
+    key: str
+    rev: int  # rises with every change of the row: what was told is compared by it
+    message: Message
+    told: int = 0  # thread lines of this key that are over: told or skipped; the ordinal of ``thread[0]``
+    skipped: int = 0  # lines left out for room just before ``thread[0]``
+    attempts: int = 0  # failed tries since the last success
+    retry_at: datetime | None = None  # None: at once
+    ref: JsonObject = {}  # what the channel needs to find its message again (Slack: channel, ts)

@@ -1,1 +1,7 @@
-"""One file or folder per channel, and the outbox worker."""
+"""Telling people: one file or folder per channel, fed by the journal's outbox."""
+
+from consulguard.notify.base import Notifier, Told
+from consulguard.notify.console import ConsoleNotifier
+from consulguard.notify.outbox import OutboxSettings, OutboxWorker
+
+__all__ = ["ConsoleNotifier", "Notifier", "OutboxSettings", "OutboxWorker", "Told"]

@@ -1,0 +1,39 @@
+# Few verbs. Each sets itself up; nothing but Python >= 3.11 and, for `test`, Debian's apt is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CACHE := .cache/consul
+CONSUL := $(CACHE)/usr/bin/consul
+
+.PHONY: demo test check bench docs clean
+
+demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
+	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
+
+test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
+	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/make_docs.py --check
+	$(BIN)/consulguard playbook lint playbooks
+
+bench: $(VENV)/.ready $(CONSUL)  ## The figures of the docs.
+	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m bench
+
+docs: $(VENV)/.ready  ## Write the parts of docs/ that are made from code.
+	$(BIN)/python scripts/make_docs.py
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(CONSUL): scripts/install-consul.sh
+	bash scripts/install-consul.sh $(CACHE)

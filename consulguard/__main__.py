@@ -1,0 +1,5 @@
+"""``python -m consulguard``"""
+
+from consulguard.cli import main
+
+main()

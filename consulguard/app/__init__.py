@@ -1,0 +1,7 @@
+"""The one place that wires the rooms together."""
+
+from consulguard.app.daemon import Daemon, Rooms
+from consulguard.app.past import fold
+from consulguard.app.wiring import actions, assess, configured, context, refuse_broken
+
+__all__ = ["Daemon", "Rooms", "actions", "assess", "configured", "context", "fold", "refuse_broken"]

@@ -1,0 +1,221 @@
+"""The daemon: one coroutine owns the state. Event in, journal, step, journal, and only then the effects out."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from consulguard import __version__, health
+from consulguard.act import ActContext, Action
+from consulguard.act.runner import perform, probe
+from consulguard.app.codec import encode
+from consulguard.app.lanes import Lanes
+from consulguard.app.past import fold
+from consulguard.clock import Clock
+from consulguard.engine import EngineState, step
+from consulguard.engine.step import snapshot
+from consulguard.errors import StoreUnavailable
+from consulguard.events import (
+    AnyEffect,
+    AnyEvent,
+    Commanded,
+    Configured,
+    Do,
+    LeaseChanged,
+    Look,
+    Probe,
+    Resulted,
+    Started,
+    Tell,
+    ViewChanged,
+    Wake,
+    Watch,
+    Woke,
+)
+from consulguard.journal import Draft, Store
+from consulguard.model import Message
+from consulguard.watch import Watcher
+
+INBOX = 10_000
+TURN = 256  # events taken in one turn, and so in one commit
+SNAPSHOT_EVERY = 5_000  # entries
+log = structlog.get_logger("consulguard.app")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rooms:
+    """Everything the daemon is wired from."""
+
+    clock: Clock
+    store: Store
+    watcher: Callable[[Callable[[AnyEvent], Any]], Watcher]
+    actions: Mapping[str, Action[Any]]
+    context: ActContext
+    configured: Configured
+    failpoint: Callable[[str], None] = field(default=lambda name: None)
+    told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
+
+
+class Daemon:
+    """Runs until cancelled. After a failed journal write nothing is known any more: it ends with the error."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self.state = EngineState()
+        self.seq = 0
+        self.turned_at: float = rooms.clock.monotonic()
+        self._inbox: asyncio.Queue[AnyEvent] = asyncio.Queue(INBOX)
+        self._watcher = rooms.watcher(self._inbox.put)
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_snapshot = 0
+        self._answers: dict[int, asyncio.Future[None]] = {}
+        self.seen_all = asyncio.Event()  # the mesh has been read once since this life began
+        self.silence_s = 120.0  # the view's heartbeat turns the loop far more often than this
+
+    def epoch(self) -> int:
+        """The epoch an intent must carry to be sent; 0 while the lease is not held."""
+        return self.state.epoch if self.state.lease_held else 0
+
+    async def run(self) -> None:
+        """Open the journal, take up what it holds, then turn until cancelled. Raises StoreUnavailable."""
+        await self.open()
+        async with asyncio.TaskGroup() as group:
+            self._lanes = Lanes(group)
+            group.create_task(self._watcher.run(), name="watcher")
+            try:
+                await self._start()
+                while True:
+                    await self.turn()
+            finally:
+                self._cancel_timer()
+                await self._keep_snapshot()
+
+    async def open(self) -> None:
+        """Fold the journal into the state and tell the watcher what was not passing when it ended."""
+        self.state, self.seq = await fold(self.rooms.store)
+        self._last_snapshot = self.seq
+        self._watcher.resume(health.known(self.state.health))
+
+    async def _start(self) -> None:
+        at = self.rooms.clock.now()
+        if self.state.at is not None and self.state.at > at:
+            at = self.state.at
+        lease = LeaseChanged(at=at, held=True, epoch=self.state.epoch + 1, reason="single replica")
+        life = Started(at=at, life=secrets.token_hex(8), version=__version__)
+        dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
+        await self._process([dropped, self._configured(at), life, lease])
+
+    def _configured(self, at: datetime) -> Configured:
+        given = self.rooms.configured
+        return Configured(at=at, policy=given.policy, playbooks=given.playbooks, actions=given.actions)
+
+    async def command(self, name: str, args: dict[str, Any], who: str) -> None:
+        """A person's word; returns when it is journaled and in force."""
+        event = Commanded(at=self.rooms.clock.now(), command=name, who=who, args=args)
+        done = asyncio.get_running_loop().create_future()
+        self._answers[id(event)] = done
+        await self._inbox.put(event)
+        await done
+
+    async def turn(self) -> None:
+        """Take what is waiting and process it as one commit."""
+        events = [await self._inbox.get()]
+        while len(events) < TURN and not self._inbox.empty():
+            events.append(self._inbox.get_nowait())
+        await self._process(events)
+        for event in events:
+            if (answer := self._answers.pop(id(event), None)) is not None and not answer.done():
+                answer.set_result(None)
+
+    async def _process(self, events: Sequence[AnyEvent]) -> None:
+        drafts: list[Draft] = []
+        effects: list[AnyEffect] = []
+        for event in events:
+            drafts.append(Draft(at=event.at, kind="event", body=encode(event), epoch=self.state.epoch))
+            self.state, new = step(self.state, event)
+            effects += new
+        for effect in effects:
+            if isinstance(effect, Do):
+                drafts.append(Draft(at=events[-1].at, kind="intent", body=encode(effect), epoch=self.state.epoch))
+        messages = [e.message for e in effects if isinstance(e, Tell)]
+        self.seq = await self.rooms.store.append(drafts, messages)
+        self.turned_at = self.rooms.clock.monotonic()
+        if self.state.view.as_of is not None and any(isinstance(e, ViewChanged) for e in events):
+            self.seen_all.set()
+        self.rooms.failpoint("app.after_journal")
+        self._dispatch(effects, messages)
+        if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
+            await self._keep_snapshot()
+
+    def _dispatch(self, effects: Sequence[AnyEffect], messages: Sequence[Message]) -> None:
+        for effect in effects:
+            match effect:
+                case Do(intent=intent):
+                    self._lanes.put(intent.target.key, partial(self._do, effect))
+                case Probe(intent=intent):
+                    self._lanes.put(intent.target.key, partial(self._probe, effect))
+                case Look():
+                    self._lanes.put(f"look {effect.key}", partial(self._look, effect))
+                case Watch():
+                    self._watcher.focus(effect.targets)
+                case Wake():
+                    self._wake(effect.at)
+                case _:
+                    pass
+        if messages:
+            self.rooms.told()
+
+    async def _do(self, effect: Do) -> None:
+        result = await perform(effect.intent, self.rooms.actions, self.rooms.context)
+        self.rooms.failpoint("app.before_result")
+        await self._inbox.put(Resulted(at=self.rooms.clock.now(), result=result))
+
+    async def _probe(self, effect: Probe) -> None:
+        result = await probe(effect.intent, self.rooms.actions, self.rooms.context)
+        await self._inbox.put(Resulted(at=self.rooms.clock.now(), result=result))
+
+    async def _look(self, effect: Look) -> None:
+        await asyncio.sleep(effect.after_s)
+        await self._inbox.put(await self._watcher.look(effect))
+
+    def _wake(self, at: datetime) -> None:
+        self._cancel_timer()
+        delay = max(timedelta(0), at - self.rooms.clock.now()).total_seconds()
+        self._timer = asyncio.get_running_loop().call_later(delay, self._woke)
+
+    def _woke(self) -> None:
+        """A full inbox will make a turn anyway, and every turn sets the timer anew."""
+        self._timer = None
+        if not self._inbox.full():
+            self._inbox.put_nowait(Woke(at=self.rooms.clock.now()))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def compact(self, retention_s: float) -> int:
+        """Forget entries older than the retention that no snapshot needs; returns how many."""
+        await self._keep_snapshot()
+        oldest = self.rooms.clock.now() - timedelta(seconds=retention_s)
+        keep_after = 0
+        async for entry in self.rooms.store.entries():
+            if entry.at >= oldest:
+                break
+            keep_after = entry.seq
+        return await self.rooms.store.compact(keep_after) if keep_after else 0
+
+    async def _keep_snapshot(self) -> None:
+        """A snapshot only saves time at the next start: without one the journal is replayed from further back."""
+        try:
+            await self.rooms.store.save_snapshot(self.seq, snapshot(self.state))
+            self._last_snapshot = self.seq
+        except StoreUnavailable as error:
+            log.warning("snapshot_not_kept", reason=str(error))

@@ -1,0 +1,28 @@
+"""Named points at which a test may kill or stall the process: ``CONSULGUARD_FAILPOINT=name:kill[:nth]``.
+
+They exist to prove what happens when we die at the worst moment; without the variable they do nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+class Failpoints:
+    """``spec`` is ``name:action`` or ``name:action:nth``; actions: ``kill`` (SIGKILL), ``stop`` (SIGSTOP)."""
+
+    def __init__(self, spec: str = "") -> None:
+        name, _, rest = spec.partition(":")
+        action, _, nth = rest.partition(":")
+        self._name = name
+        self._signal = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}.get(action)
+        self._left = int(nth) if nth.isascii() and nth.isdigit() else 1
+
+    def __call__(self, name: str) -> None:
+        """Die or stall here when the spec says so."""
+        if self._signal is None or name != self._name:
+            return
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), self._signal)

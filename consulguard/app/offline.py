@@ -1,0 +1,25 @@
+"""A person's word while no daemon runs: written into the journal, obeyed by the next daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consulguard.app.codec import encode
+from consulguard.app.past import fold
+from consulguard.app.service import journal
+from consulguard.clock import SystemClock
+from consulguard.config import Loaded
+from consulguard.events import Commanded
+from consulguard.journal import Draft
+
+
+async def command(loaded: Loaded, name: str, args: dict[str, Any], who: str) -> None:
+    """Raises StoreUnavailable when a daemon holds the journal after all."""
+    store = journal(loaded, ())
+    await store.open()
+    try:
+        state, _ = await fold(store)
+        event = Commanded(at=SystemClock().now(), command=name, who=who, args=args)
+        await store.append([Draft(at=event.at, kind="event", body=encode(event), epoch=state.epoch)])
+    finally:
+        await store.close()

@@ -1,0 +1,84 @@
+"""What our tokens may do, found out by asking; nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from consulguard.config import Loaded, settings
+from consulguard.consulapi import ConsulClient
+from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
+from consulguard.model import Value
+
+PROBE = "consulguard-probe"  # a name nobody uses: an answer about it is an answer about the prefix
+RULES = {
+    "node": 'node_prefix "" { policy = "read" }',
+    "service": 'service_prefix "" { policy = "read" }',
+    "agent": 'agent_prefix "" { policy = "read" }',
+}
+
+
+class Finding(Value, frozen=True, kw_only=True):
+    area: str  # config, playbooks, consul, slack
+    ok: bool
+    text: str
+
+
+async def consul_rights(loaded: Loaded, timeout_s: float) -> list[Finding]:
+    """Whether Consul answers, has a leader, and lets us read what watching needs."""
+    client = settings.client(loaded)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _consul(client)
+    except TimeoutError:
+        return [Finding(area="consul", ok=False, text=f"no answer within {timeout_s:g} s")]
+    except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
+        return [Finding(area="consul", ok=False, text=f"{error}; check consul.http_addr and the token")]
+    finally:
+        await client.close()
+
+
+async def _consul(client: ConsulClient) -> list[Finding]:
+    leader = (await client.get("/v1/status/leader")).json(str)
+    if not leader:
+        return [
+            Finding(area="consul", ok=False, text="the cluster has no leader; nothing can be trusted until it has")
+        ]
+    findings = [Finding(area="consul", ok=True, text=f"{client.address} answers; leader {leader}")]
+    asked = [{"Resource": resource, "Segment": PROBE, "Access": "read"} for resource in RULES]
+    try:
+        answers = (await client.send("POST", "/v1/internal/acl/authorize", json=asked)).json(list[dict[str, Any]])
+    except ConsulRefused as error:
+        if error.status in (401, 404):
+            return [*findings, Finding(area="consul", ok=True, text="ACLs are off: every request is allowed")]
+        raise
+    for answer in answers:
+        resource, allowed = str(answer.get("Resource")), bool(answer.get("Allow"))
+        optional = resource == "agent"
+        text = f"{resource} read allowed" if allowed else f"{resource} read is missing; add: {RULES.get(resource)}"
+        findings.append(Finding(area="consul", ok=allowed or optional, text=text))
+    return findings
+
+
+async def slack_rights(loaded: Loaded, timeout_s: float) -> list[Finding]:
+    """Whether the bot token works and may see the channel."""
+    if not loaded.config.slack.enabled:
+        return []
+    slack = loaded.config.slack
+    client = AsyncWebClient(
+        token=settings.slack_token(loaded).get(), base_url=slack.api_url, timeout=int(timeout_s) or 1
+    )
+    try:
+        who = await client.auth_test()
+        return [Finding(area="slack", ok=True, text=f"signed in as {who.get('user')} in {who.get('team')}")]
+    except SlackApiError as error:
+        reason = error.response.get("error", "unknown error")
+        return [
+            Finding(area="slack", ok=False, text=f"Slack refuses: {reason}; check the bot token and its scopes")
+        ]
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return [Finding(area="slack", ok=False, text=f"Slack cannot be reached: {error}")]

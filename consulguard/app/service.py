@@ -1,0 +1,206 @@
+"""The daemon as a process: its journal, its doors, its notifiers and its calendar, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from consulguard import registry
+from consulguard.app import calendar, wiring
+from consulguard.app.daemon import Daemon, Rooms
+from consulguard.app.failpoints import Failpoints
+from consulguard.clock import Clock, SystemClock
+from consulguard.config import Loaded, settings
+from consulguard.errors import ConfigError
+from consulguard.journal import Store
+from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
+from consulguard.notify.slack import SlackSettings
+from consulguard.serve import Control, Health, HttpDoor
+from consulguard.watch import Watcher
+
+CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
+COMMANDS = ("pause", "stop", "resume")
+log = structlog.get_logger("consulguard.app")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What a running daemon is made of; tests and the demo look into it."""
+
+    daemon: Daemon
+    store: Store
+    workers: tuple[OutboxWorker, ...]
+
+
+def notifiers(loaded: Loaded) -> list[Notifier]:
+    """The channels that are switched on. Raises ConfigError."""
+    chosen: list[Notifier] = []
+    if loaded.config.notify.console:
+        chosen.append(registry.load(registry.NOTIFIERS, "console")())
+    if loaded.config.slack.enabled:
+        slack = loaded.config.slack
+        if not slack.channel:
+            raise ConfigError("slack.enabled needs slack.channel", where="slack")
+        wanted = SlackSettings(channel=slack.channel, base_url=slack.api_url)
+        chosen.append(registry.load(registry.NOTIFIERS, "slack")(wanted, settings.slack_token(loaded).get))
+    return chosen
+
+
+def journal(loaded: Loaded, channels: tuple[str, ...]) -> Store:
+    """The journal's store, its folder made if it is missing. Raises ConfigError."""
+    path = settings.journal_path(loaded)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"the journal's folder cannot be made: {error.strerror}", where=str(path.parent)
+        ) from None
+    store: Store = registry.load(registry.STORES, "sqlite")(path, channels=channels)
+    return store
+
+
+async def run(loaded: Loaded, *, once: bool = False, ready: Callable[[Service], Any] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. With ``once``: until the mesh was read once and its news delivered.
+
+    Raises ConfigError, StoreUnavailable, StoreCorrupt.
+    """
+    async with standing(loaded) as service:
+        if ready is not None:
+            ready(service)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            await (service.daemon.seen_all.wait() if once else stop.wait())
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        if once:
+            await drained(service)
+
+
+async def drained(service: Service) -> None:
+    """Return when the outbox has nothing left to deliver now."""
+    # The workers own the outbox; there is no event to wait for.
+    while any(n for key, n in (await service.store.outbox_counts()).items() if key.endswith("/pending")):
+        await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def standing(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Service]:
+    """A daemon at work; leaving the block ends it cleanly."""
+    clock = clock or SystemClock()
+    registry.refuse_old_consul_client()
+    given, broken = wiring.configured(loaded, clock.now())
+    for error in broken:
+        log.error("playbook_disabled", where=error.where, reason=error.message)
+    channels = notifiers(loaded)
+    store = journal(loaded, tuple(c.name for c in channels))
+    client = settings.client(loaded)
+    failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
+
+    def fence() -> int:
+        return daemon.epoch()
+
+    await store.open()
+    try:
+        workers = tuple(_worker(store, c, clock) for c in channels)
+        rooms = Rooms(
+            clock=clock,
+            store=store,
+            watcher=lambda emit: Watcher(client, clock, settings.watch_settings(loaded), emit),
+            actions=wiring.actions(),
+            context=wiring.context(loaded, client, clock, fence, failpoint),
+            configured=given,
+            failpoint=failpoint,
+            told=lambda: _poke(workers),
+        )
+        daemon = Daemon(rooms)
+        async with _doors(loaded, daemon, store), _tasks(daemon, workers, loaded):
+            yield Service(daemon=daemon, store=store, workers=workers)
+    finally:
+        await store.close()
+        await client.close()
+        for channel in channels:
+            await channel.close()
+
+
+def _poke(workers: tuple[OutboxWorker, ...]) -> None:
+    for worker in workers:
+        worker.poke()
+
+
+def _worker(store: Store, channel: Notifier, clock: Clock) -> OutboxWorker:
+    pace = CONSOLE_PACE if channel.name == "console" else OutboxSettings()
+    return OutboxWorker(store, channel, clock, random.random, pace)
+
+
+@contextlib.asynccontextmanager
+async def _tasks(daemon: Daemon, workers: tuple[OutboxWorker, ...], loaded: Loaded) -> AsyncIterator[None]:
+    """Everything that runs beside the caller; the first failure ends all and is raised here."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(daemon.run(), name="daemon")]
+            tasks += [group.create_task(w.run(), name="outbox") for w in workers]
+            with calendar.running(daemon, loaded):
+                yield
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as group_error:
+        raise _first(group_error) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@contextlib.asynccontextmanager
+async def _doors(loaded: Loaded, daemon: Daemon, store: Store) -> AsyncIterator[None]:
+    async def handle(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
+        if command not in COMMANDS:
+            raise ConfigError(f"unknown command {command!r}")
+        await daemon.command(command, args, who)
+        return {"ok": True}
+
+    control = Control(settings.socket_path(loaded), handle)
+    door = (
+        HttpDoor(loaded.config.server.listen, lambda: health_of(daemon)) if loaded.config.server.listen else None
+    )
+    await control.start()
+    try:
+        if door is not None:
+            await door.start()
+        yield
+    finally:
+        if door is not None:
+            await door.stop()
+        await control.stop()
+
+
+def health_of(daemon: Daemon) -> Health:
+    """What probes and metrics show of the daemon."""
+    state = daemon.state
+    incidents: dict[str, int] = {}
+    for incident in state.book.incidents.values():
+        incidents[incident.state.value] = incidents.get(incident.state.value, 0) + 1
+    return Health(
+        alive=daemon.rooms.clock.monotonic() - daemon.turned_at < daemon.silence_s,
+        ready=daemon.seen_all.is_set(),
+        leader=state.lease_held,
+        view_trusted=state.view.trusted,
+        incidents=incidents,
+        runs=len(state.active_runs()),
+        storm=state.storm.on,
+        paused=bool(state.pauses),
+    )

@@ -1,0 +1,66 @@
+"""From a configuration to a house that stands: the rooms, their settings, and what runs beside the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from consulguard import registry
+from consulguard.act import ActContext, Action
+from consulguard.clock import Clock
+from consulguard.config import Loaded, settings
+from consulguard.consulapi import ConsulClient
+from consulguard.engine import EngineState, step
+from consulguard.errors import ConfigError, PlaybookError
+from consulguard.events import AnyEvent, Configured, LeaseChanged
+from consulguard.plan import lint
+
+
+FATAL = ("unknown-action", "bad-params")  # findings that make a playbook unusable; the others are for `lint`
+
+
+def actions() -> dict[str, Action[Any]]:
+    """Every registered action, made once. Raises ConfigError."""
+    return {name: kind() for name, kind in registry.load_all(registry.ACTIONS).items()}
+
+
+def configured(loaded: Loaded, at: datetime) -> tuple[Configured, tuple[PlaybookError, ...]]:
+    """Policy, playbooks and actions in force, and the playbooks that cannot be used. Raises ConfigError."""
+    known = tuple(a.info() for a in actions().values())
+    playbooks, broken = settings.playbooks(loaded)
+    params = {name: action.Params for name, action in actions().items()}
+    findings = [f for f in lint(playbooks, known, params) if f.rule in FATAL]
+    refused = {f.playbook for f in findings}
+    broken += tuple(PlaybookError(f.text, where=f.where) for f in findings)
+    usable = tuple(p for p in playbooks if p.id not in refused)
+    return Configured(at=at, policy=settings.policy(loaded), playbooks=usable, actions=known), broken
+
+
+def context(loaded: Loaded, client: ConsulClient, clock: Clock, fence: Any, failpoint: Any) -> ActContext:
+    """What actions work with."""
+    return ActContext(
+        consul=client, clock=clock, settings=settings.act_settings(loaded), fence=fence, failpoint=failpoint
+    )
+
+
+def assess(given: Configured, events: Iterable[AnyEvent], past: EngineState | None = None) -> EngineState:
+    """One look at the mesh through the very engine the daemon runs; its effects are dropped, so nothing happens.
+
+    Of a running daemon's past, what guards need is taken over: pauses, attempts and the storm brake.
+    """
+    state = EngineState()
+    if past is not None:
+        state.pauses, state.attempts, state.storm = list(past.pauses), list(past.attempts), past.storm
+    state, _ = step(state, given)
+    state, _ = step(state, LeaseChanged(at=given.at, held=True, epoch=1, reason="dry run"))
+    for event in events:
+        state, _ = step(state, event)
+    return state
+
+
+def refuse_broken(broken: tuple[PlaybookError, ...]) -> None:
+    """Raise the first of several errors, with the number of the others."""
+    if broken:
+        more = f" (+{len(broken) - 1} more)" if len(broken) > 1 else ""
+        raise ConfigError(f"{broken[0].message}{more}", where=broken[0].where)

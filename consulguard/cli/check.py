@@ -1,0 +1,36 @@
+"""``consulguard check``: configuration, playbooks, Consul access and rights, before the trouble."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from consulguard.app import configured
+from consulguard.app.rights import Finding, consul_rights, slack_rights
+from consulguard.cli import doors, printing
+from consulguard.cli.options import Options
+from consulguard.clock import SystemClock
+from consulguard.config import Loaded
+
+
+def check(options: Options) -> int:
+    """Say what works and what is missing, each with what to do."""
+    loaded = options.load()
+    findings = [Finding(area="config", ok=True, text=f"read from {loaded.path or 'defaults: no file found'}")]
+    given, broken = configured(loaded, SystemClock().now())
+    findings += [Finding(area="playbooks", ok=False, text=str(error)) for error in broken]
+    findings.append(Finding(area="playbooks", ok=True, text=f"{len(given.playbooks)} usable"))
+    findings += asyncio.run(_outside(loaded, options.timeout_s))
+    answer: list[dict[str, Any]] = [{"area": f.area, "ok": f.ok, "text": f.text} for f in findings]
+    if not printing.data(options, answer):
+        out = printing.console(options)
+        for finding in findings:
+            mark = "[green]ok[/]  " if finding.ok else "[red]FAIL[/]"
+            out.print(f"{mark} {finding.area}: {printing.safe(finding.text)}")
+    if all(f.ok for f in findings):
+        return doors.OK
+    return doors.CONSUL if any(f.area == "consul" and not f.ok for f in findings) else doors.LINT
+
+
+async def _outside(loaded: Loaded, timeout_s: float) -> list[Finding]:
+    return await consul_rights(loaded, timeout_s) + await slack_rights(loaded, timeout_s)

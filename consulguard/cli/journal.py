@@ -1,0 +1,80 @@
+"""``consulguard journal``: prove the record, or read its end."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from consulguard.cli import contracts, doors, printing
+from consulguard.cli.options import Options
+from consulguard.config import Loaded, settings
+from consulguard.errors import ConfigError
+from consulguard.journal import Report, SqliteStore
+from consulguard.model import Entry
+
+
+def _store(loaded: Loaded) -> SqliteStore:
+    path = settings.journal_path(loaded)
+    if not path.exists():
+        raise ConfigError("there is no journal yet; the daemon writes it (consulguard run)", where=str(path))
+    return SqliteStore(path, readonly=True)
+
+
+def verify(options: Options) -> int:
+    """Prove that nothing in the record was changed, lost or put in between."""
+    report = asyncio.run(_verify(_store(options.load())))
+    if not printing.data(options, contracts.plain(report) | {"ok": report.ok}):
+        sound = f"sound: {report.entries} entries, the chain holds"
+        print(sound if report.ok else f"NOT SOUND at entry {report.first_bad_seq}: {report.reason}")
+    return doors.OK if report.ok else doors.FAILURE
+
+
+async def _verify(store: SqliteStore) -> Report:
+    await store.open()
+    try:
+        return await store.verify()
+    finally:
+        await store.close()
+
+
+def tail(
+    options: Options, number: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 20
+) -> int:
+    """The newest entries."""
+    entries = asyncio.run(_tail(_store(options.load()), number))
+    told = [_told(e) for e in entries]
+    if not printing.data(options, told):
+        out = printing.console(options)
+        for entry, line in zip(entries, told, strict=True):
+            body = msgspec.json.encode(line["body"]).decode()
+            out.print(f"{entry.seq} {line['at']} {entry.kind} {printing.safe(body[:500])}")
+    return doors.OK
+
+
+async def _tail(store: SqliteStore, number: int) -> list[Entry]:
+    await store.open()
+    try:
+        last, _ = await store.last()
+        newest: collections.deque[Entry] = collections.deque(maxlen=number)
+        async for entry in store.entries(after=max(0, last - number)):
+            newest.append(entry)
+        return list(newest)
+    finally:
+        await store.close()
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    body = (
+        msgspec.json.decode(entry.body) if entry.body[:1] in (b"{", b"[") else entry.body.decode(errors="replace")
+    )
+    return {
+        "seq": entry.seq,
+        "at": contracts.plain(entry.at),
+        "kind": entry.kind,
+        "epoch": entry.epoch,
+        "body": body,
+    }

@@ -1,0 +1,135 @@
+"""What every verb understands, in Consul's own words where it has one."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from consulguard.cli.doors import finish
+from consulguard.config import Loaded, Overlay, load
+from consulguard.errors import ConfigError
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    DOT = "dot"
+    MERMAID = "mermaid"
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The shared flags as they were given; ``values`` by flag name without dashes."""
+
+    values: dict[str, Any]
+
+    @property
+    def output(self) -> Output:
+        return Output(self.values["output"])
+
+    @property
+    def quiet(self) -> bool:
+        return bool(self.values["quiet"])
+
+    @property
+    def color(self) -> bool:
+        return not (self.values["no_color"] or os.environ.get("NO_COLOR"))
+
+    @property
+    def timeout_s(self) -> float:
+        return float(self.values["timeout"])
+
+    @property
+    def stale(self) -> bool:
+        return bool(self.values["stale"])
+
+    def load(self, *more: tuple[tuple[str, ...], Any, str]) -> Loaded:
+        """The configuration with the flags, and ``more`` settings of the verb, on top. Raises ConfigError."""
+        overlay: Overlay = {path: (value, flag) for path, value, flag in more if value is not None}
+        for name, path in _SETTINGS.items():
+            if self.values[name]:
+                overlay[path] = (self.values[name], f"--{name.replace('_', '-')}")
+        loaded = load(self.values["config"], overlay)
+        if self.values["token"] and self.values["token_file"]:
+            raise ConfigError("--token and --token-file exclude each other; give one of them")
+        return replace(loaded, consul_token=self.values["token"]) if self.values["token"] else loaded
+
+
+_SETTINGS = {
+    "http_addr": ("consul", "http_addr"),
+    "token_file": ("consul", "token_file"),
+    "ca_file": ("consul", "ca_file"),
+    "client_cert": ("consul", "client_cert"),
+    "client_key": ("consul", "client_key"),
+    "tls_server_name": ("consul", "tls_server_name"),
+    "datacenter": ("consul", "datacenter"),
+    "namespace": ("consul", "namespace"),
+    "partition": ("consul", "partition"),
+}
+
+
+def _flag(name: str, kind: Any, default: Any, *decls: str, **spec: Any) -> inspect.Parameter:
+    panel = "Consul" if name in _SETTINGS or name in ("token", "stale") else "Shared"
+    option = typer.Option(*(decls or (f"--{name.replace('_', '-')}",)), rich_help_panel=panel, **spec)
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _shared() -> list[inspect.Parameter]:
+    text = str | None
+    return [
+        _flag("config", text, None, "--config", "-c", help="Configuration file."),
+        _flag("output", Output, Output.TABLE, "--output", "-o", help="How to print."),
+        _flag("quiet", bool, False, "--quiet", "-q", help="Only what was asked for."),
+        _flag("verbose", bool, False, "--verbose", "-v", help="Log more."),
+        _flag("log_level", str, "info", help="debug, info, warning or error."),
+        _flag("log_format", LogFormat, LogFormat.TEXT, help="How to log."),
+        _flag("no_color", bool, False, "--no-color", help="No colours (also NO_COLOR)."),
+        _flag("timeout", float, 30.0, help="Seconds a reading verb may take.", min=0.1),
+        _flag("http_addr", text, None, help="Address of the Consul agent."),
+        _flag("token", text, None, help="ACL token; prefer --token-file.", show_default=False),
+        _flag("token_file", text, None, help="File with the ACL token."),
+        _flag("ca_file", text, None, help="CA certificate."),
+        _flag("client_cert", text, None, help="Client certificate."),
+        _flag("client_key", text, None, help="Client key."),
+        _flag("tls_server_name", text, None, help="Name to expect in the server's certificate."),
+        _flag("datacenter", text, None, help="Datacenter to look at."),
+        _flag("namespace", text, None, help="Namespace (Enterprise)."),
+        _flag("partition", text, None, help="Admin partition (Enterprise)."),
+        _flag("stale", bool, False, "--stale", help="Let any server answer a one-shot read."),
+    ]
+
+
+def verb(app: typer.Typer, name: str, **spec: Any) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+    """Register a verb. Its function takes the shared ``Options`` first and returns the exit code."""
+
+    def register(function: Callable[..., int | None]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.name != "options"]
+        shared = _shared()
+        names = [p.name for p in shared]
+
+        def call(**given: Any) -> None:
+            options = Options(values={n: given.pop(n) for n in names})
+            finish(options.values, lambda: function(options, **given))
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(name, **spec)(call)
+        return call
+
+    return register

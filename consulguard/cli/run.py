@@ -1,0 +1,30 @@
+"""``consulguard run``: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from consulguard.app import service
+from consulguard.cli import doors
+from consulguard.cli.options import Options
+
+
+class ModeFlag(StrEnum):
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+def run(
+    options: Options,
+    mode: Annotated[ModeFlag | None, typer.Option(help="The most any playbook may do.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Read the mesh once, tell what is new, and end.")] = False,
+) -> int:
+    """Watch, correlate, plan, guard, act, verify and tell, until stopped."""
+    loaded = options.load((("mode",), mode.value if mode else None, "--mode"))
+    asyncio.run(service.run(loaded, once=once))
+    return doors.OK

@@ -1,0 +1,193 @@
+"""The configuration file's shape. Every key says its unit and what its default is for.
+
+The published JSON Schema (docs/config.schema.json) is made from these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from consulguard.plan.duration import parse_duration
+
+
+def _share(value: object) -> float:
+    """``50%`` as 0.5. Raises ValueError with a sentence for people."""
+    text = value if isinstance(value, str) else ""
+    number = text.removesuffix("%")
+    if not text.endswith("%") or not (number.isascii() and number.isdigit()) or not 0 < int(number) <= 100:
+        raise ValueError(f"{value!r} is not a share: write a whole percentage from 1% to 100%")
+    return int(number) / 100
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+def _length(value: object) -> float:
+    return parse_duration(value)
+
+
+_TIME = {"type": "string", "pattern": "^[0-9]{1,7}[smhd]$"}
+_PERCENT = {"type": "string", "pattern": "^[0-9]{1,3}%$"}
+Duration = Annotated[float, BeforeValidator(_length, json_schema_input_type=str), Field(json_schema_extra=_TIME)]
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=str), Field(json_schema_extra=_PERCENT)]
+Count = Annotated[int, BeforeValidator(_count), Field(ge=0, le=1_000_000)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Consul(Section):
+    http_addr: str | Annotated[list[str], Field(min_length=1)] = Field(
+        "http://127.0.0.1:8500",
+        description="The local agent; further ones in a list are fall-backs.",
+    )
+    token_file: str = Field("", description="File with the ACL token; read again when it changes.")
+    ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    tls_server_name: str = ""
+    datacenter: str = Field("", description="Empty: the agent's own.")
+    namespace: str = ""
+    partition: str = ""
+
+
+class Watch(Section):
+    settle: Duration = Field(30.0, description="No remediation this long after start, resync or fail-over.")
+    audit_interval: Duration = Field(90.0, description="Full comparison with the server's not-passing checks.")
+    zone_keys: list[str] = Field(
+        ["zone", "availability_zone", "topology.kubernetes.io/zone"],
+        description="Node meta keys that name the zone; the first one present counts.",
+    )
+    depends_on: dict[str, list[str]] = Field({}, description="Edges no other source knows: caller to callees.")
+
+
+class Health(Section):
+    recovery: Duration = Field(30.0, description="Passing this long counts as recovered.")
+    flap_changes: Count = Field(4, description="This many changes within flap_window are flapping.")
+    flap_window: Duration = 600.0
+    calm: Duration = Field(300.0, description="No change for this long ends flapping.")
+    vanished: Duration = Field(3600.0, description="A vanished thing is remembered this long.")
+
+
+class Correlate(Section):
+    warning_opens: bool = Field(False, description="Whether a warning alone opens an incident.")
+    service_share: Share = Field(0.5, description="The root is the service from this share of its instances on.")
+    group_share: Share = Field(0.8, description="A node or zone is the root from this share of its members on.")
+    group_min: Count = 2
+    resolve: Duration = 30.0
+    reopen: Duration = 600.0
+
+
+class Guards(Section):
+    max_open: Count = Field(3, description="Targets worked on at once, in the whole fleet. 0: none.")
+    max_open_per_service: Count = 1
+    max_open_per_node: Count = 1
+    max_share: Share = Field(0.10, description="Of a service's expected instances, at least one.")
+    min_start_interval: Duration = 10.0
+    budget_per_service_per_hour: Count = 5
+    budget_total_per_hour: Count = 20
+    match_cap: Count = Field(10, description="A playbook that matches more at once is denied whole.")
+    min_healthy: Share = 0.5
+    storm_window: Duration = 120.0
+    storm_min: Count = 5
+    storm_share: Share = 0.20
+    storm_cooldown: Duration = 300.0
+    hold_down: Duration = Field(60.0, description="The least time something must fail before a playbook may act.")
+    min_looks: Count = 2
+    cooldown: Duration = Field(120.0, description="Per target, doubled with each try up to cooldown_max.")
+    cooldown_max: Duration = 3600.0
+    service_cooldown: Duration = 300.0
+    attempts_max: Count = 2
+    attempts_window: Duration = 3600.0
+    root_settle: Duration = Field(10.0, description="No action on a root cause younger than this.")
+    deny_services: list[str] = Field([], description="Never acted upon, besides Consul itself and this bot.")
+    deny_nodes: list[str] = []
+
+
+class Journal(Section):
+    path: str = Field("", description="Empty: journal.sqlite under $XDG_STATE_HOME/consulguard.")
+    retention: Duration = Field(7 * 86_400.0, description="Entries older than this are compacted away.")
+
+
+class Notify(Section):
+    console: bool = True
+    group_wait: Duration = Field(5.0, description="An incident is told when it is this old.")
+    digest: Duration = Field(4 * 3600.0, description="Between two digests of the open incidents.")
+
+
+class Slack(Section):
+    enabled: bool = False
+    channel: str = Field("", description="Channel id (C...) or #name.")
+    bot_token_file: str = ""
+    api_url: str = Field("https://slack.com/api/", description="Another address only for tests and proxies.")
+
+
+class Agents(Section):
+    scheme: Literal["http", "https"] = "http"
+    port: Annotated[Count, Field(ge=1, le=65_535)] = Field(
+        8500, description="HTTP port of every node's own agent."
+    )
+    addresses: dict[str, str] = Field({}, description="Node name to agent address, where it is another.")
+
+
+class HttpHost(Section):
+    url: str = Field(description="scheme://host[:port], nothing more.")
+    private: bool = Field(False, description="Whether the name may resolve to a private or loopback address.")
+    headers_file: str = Field("", description="File of 'Name: value' lines sent with each request, never shown.")
+
+
+class Http(Section):
+    hosts: dict[str, HttpHost] = Field({}, description="Hosts http.request may call, by name. Empty: none.")
+
+
+class Exec(Section):
+    allowed_commands: list[str] = Field([], description="Absolute paths exec.run may start. Empty: none.")
+
+
+class Actions(Section):
+    agents: Agents = Agents()
+    http: Http = Http()
+    exec: Exec = Exec()
+
+
+class Playbooks(Section):
+    dir: str = Field("", description="Empty: playbooks/ beside the configuration file.")
+    allow_empty: bool = False
+
+
+class Server(Section):
+    listen: str = Field("", description="host:port for /metrics, /-/healthy, /-/ready. Empty: off.")
+
+
+class Config(Section):
+    """consulguard.yaml"""
+
+    mode: Literal["observe", "approve", "auto"] = Field("observe", description="The most any playbook may do.")
+    consul: Consul = Consul()
+    watch: Watch = Watch()
+    health: Health = Health()
+    correlate: Correlate = Correlate()
+    guards: Guards = Guards()
+    journal: Journal = Journal()
+    notify: Notify = Notify()
+    slack: Slack = Slack()
+    actions: Actions = Actions()
+    playbooks: Playbooks = Playbooks()
+    server: Server = Server()
+
+
+SECRETS = {"token", "bot_token", "app_token", "signing_secret", "password"}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file, for editors."""
+    schema = Config.model_json_schema(mode="validation")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "consulguard configuration"
+    return schema

@@ -1,0 +1,210 @@
+"""From the file's words to what the rooms work with."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+from consulguard.act import ActSettings, HttpHost
+from consulguard.config.files import read_text, yaml_files
+from consulguard.config.load import Loaded
+from consulguard.consulapi import ConsulClient, TokenSource
+from consulguard.errors import ConfigError, PlaybookError
+from consulguard.model import Mode, Playbook
+from consulguard.plan import parse
+from consulguard.policy import CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
+from consulguard.watch import WatchSettings
+
+
+def policy(loaded: Loaded) -> Policy:
+    """What decides something, as the quiet rooms read it."""
+    config = loaded.config
+    health, correlate = config.health, config.correlate
+    return Policy(
+        mode=Mode(config.mode),
+        datacenter=config.consul.datacenter,
+        group_wait_s=config.notify.group_wait,
+        health=HealthPolicy(
+            recovery_s=health.recovery,
+            flap_changes=health.flap_changes,
+            flap_window_s=health.flap_window,
+            calm_s=health.calm,
+            vanished_s=health.vanished,
+        ),
+        correlate=CorrelatePolicy(
+            warning_opens=correlate.warning_opens,
+            service_share=correlate.service_share,
+            group_share=correlate.group_share,
+            group_min=correlate.group_min,
+            resolve_s=correlate.resolve,
+            reopen_s=correlate.reopen,
+        ),
+        guard=_guards(loaded),
+    )
+
+
+def _guards(loaded: Loaded) -> GuardPolicy:
+    guards = loaded.config.guards
+    return GuardPolicy(
+        max_open=guards.max_open,
+        max_open_per_service=guards.max_open_per_service,
+        max_open_per_node=guards.max_open_per_node,
+        max_share=guards.max_share,
+        min_start_interval_s=guards.min_start_interval,
+        budget_per_service_h=guards.budget_per_service_per_hour,
+        budget_total_h=guards.budget_total_per_hour,
+        match_cap=guards.match_cap,
+        min_healthy=guards.min_healthy,
+        storm_window_s=guards.storm_window,
+        storm_min=guards.storm_min,
+        storm_share=guards.storm_share,
+        storm_cooldown_s=guards.storm_cooldown,
+        for_s=guards.hold_down,
+        min_looks=guards.min_looks,
+        cooldown_s=guards.cooldown,
+        cooldown_max_s=guards.cooldown_max,
+        service_cooldown_s=guards.service_cooldown,
+        attempts_max=guards.attempts_max,
+        attempts_window_s=guards.attempts_window,
+        root_settle_s=guards.root_settle,
+        deny=("consul", "consulguard", *guards.deny_services),
+        deny_nodes=tuple(guards.deny_nodes),
+    )
+
+
+def client(loaded: Loaded) -> ConsulClient:
+    """The client of record, for the local agent and its fall-backs. Raises ConfigError."""
+    consul = loaded.config.consul
+    addresses = [consul.http_addr] if isinstance(consul.http_addr, str) else list(consul.http_addr)
+    addresses = [a if "://" in a else f"http://{a}" for a in addresses]
+    return ConsulClient(
+        addresses=addresses,
+        token=_token(loaded),
+        ssl=_tls(loaded) if any(a.startswith("https://") for a in addresses) else None,
+        datacenter=consul.datacenter,
+        namespace=consul.namespace,
+        partition=consul.partition,
+    )
+
+
+def _token(loaded: Loaded) -> TokenSource | None:
+    name = loaded.config.consul.token_file
+    if loaded.consul_token and not name:
+        return TokenSource(loaded.consul_token)
+    return TokenSource(file=loaded.resolve(name)) if name else None
+
+
+def _tls(loaded: Loaded) -> ssl.SSLContext:
+    consul = loaded.config.consul
+    try:
+        context = ssl.create_default_context(
+            cafile=str(loaded.resolve(consul.ca_file)) if consul.ca_file else None
+        )
+        if consul.client_cert:
+            key = loaded.resolve(consul.client_key) if consul.client_key else None
+            context.load_cert_chain(loaded.resolve(consul.client_cert), key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"the TLS files cannot be used: {error}", where="consul.ca_file/client_cert") from None
+    return context
+
+
+def watch_settings(loaded: Loaded) -> WatchSettings:
+    """How to watch."""
+    watch = loaded.config.watch
+    return WatchSettings(
+        settle_s=watch.settle,
+        audit_s=watch.audit_interval,
+        zone_keys=tuple(watch.zone_keys),
+        declared={caller: tuple(callees) for caller, callees in watch.depends_on.items()},
+    )
+
+
+def act_settings(loaded: Loaded) -> ActSettings:
+    """What actions are allowed to touch. Raises ConfigError."""
+    actions = loaded.config.actions
+    hosts = tuple(
+        HttpHost(name=name, url=host.url, private=host.private, headers=_headers(loaded, host.headers_file))
+        for name, host in sorted(actions.http.hosts.items())
+    )
+    for command in actions.exec.allowed_commands:
+        if not os.path.isabs(command):
+            raise ConfigError(f"{command!r} is not an absolute path", where="actions.exec.allowed_commands")
+    return ActSettings(
+        allowed_hosts=hosts,
+        allowed_commands=tuple(actions.exec.allowed_commands),
+        agent_scheme=actions.agents.scheme,
+        agent_port=actions.agents.port,
+        agent_addresses=dict(actions.agents.addresses),
+    )
+
+
+def _headers(loaded: Loaded, name: str) -> dict[str, str]:
+    if not name:
+        return {}
+    path = loaded.resolve(name)
+    lines = [line for line in read_text(path, "the headers file").splitlines() if line.strip()]
+    pairs = [line.partition(":") for line in lines]
+    if any(not colon for _, colon, _ in pairs):
+        raise ConfigError("every line must be 'Name: value'", where=str(path))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def journal_path(loaded: Loaded) -> Path:
+    """Where the journal is. Its folder is made by the daemon, not by readers."""
+    if loaded.config.journal.path:
+        return loaded.resolve(loaded.config.journal.path)
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    return home / "consulguard/journal.sqlite"
+
+
+def socket_path(loaded: Loaded) -> Path:
+    """The daemon's control socket, beside the journal."""
+    return journal_path(loaded).with_suffix(".sock")
+
+
+def slack_token(loaded: Loaded) -> TokenSource:
+    """Slack's bot token. Raises ConfigError when there is none."""
+    name = loaded.config.slack.bot_token_file
+    if loaded.slack_token and not name:
+        return TokenSource(loaded.slack_token)
+    if not name:
+        raise ConfigError("slack.enabled needs slack.bot_token_file or $SLACK_BOT_TOKEN", where="slack")
+    return TokenSource(file=loaded.resolve(name))
+
+
+def playbook_dir(loaded: Loaded) -> Path:
+    """Configured, else ``playbooks/`` beside the configuration file."""
+    return loaded.resolve(loaded.config.playbooks.dir or "playbooks")
+
+
+def playbooks(loaded: Loaded) -> tuple[tuple[Playbook, ...], tuple[PlaybookError, ...]]:
+    """The playbooks that can be used, and what is wrong with the others. Raises ConfigError on an empty folder."""
+    folder = playbook_dir(loaded)
+    if not folder.is_dir() and not loaded.config.playbooks.dir and loaded.path is None:
+        return (), ()
+    good: list[Playbook] = []
+    bad: list[PlaybookError] = []
+    for path in yaml_files(folder):
+        try:
+            good.append(parse(read_text(path, "the playbook"), str(path)))
+        except PlaybookError as error:
+            bad.append(error)
+        except ConfigError as error:
+            bad.append(PlaybookError(error.message, where=error.where))
+    if not good and not bad and not loaded.config.playbooks.allow_empty:
+        raise ConfigError("there is no playbook; set playbooks.allow_empty to run without", where=str(folder))
+    return _unique(good, bad)
+
+
+def _unique(
+    good: list[Playbook], bad: list[PlaybookError]
+) -> tuple[tuple[Playbook, ...], tuple[PlaybookError, ...]]:
+    """Two playbooks of one name: neither is used, because nobody knows which was meant."""
+    named: dict[str, list[Playbook]] = {}
+    for playbook in good:
+        named.setdefault(playbook.id, []).append(playbook)
+    for twins in (t for t in named.values() if len(t) > 1):
+        places = ", ".join(t.source for t in twins)
+        bad.append(PlaybookError(f"two playbooks are named {twins[0].id}: {places}; rename one", where=places))
+    return tuple(t[0] for t in named.values() if len(t) == 1), tuple(bad)

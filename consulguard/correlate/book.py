@@ -1,0 +1,58 @@
+"""What correlate remembers: the graph and the incidents. It has one owner, who journals it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from consulguard.correlate.graph import Graph
+from consulguard.correlate.keys import node_key, service_key
+from consulguard.model import Fact, Incident, IncidentState
+from consulguard.policy import CorrelatePolicy
+
+ACTIVE = (IncidentState.OPEN, IncidentState.RECOVERING)
+
+
+class Book(msgspec.Struct, kw_only=True):
+    graph: Graph = msgspec.field(default_factory=Graph)
+    incidents: dict[str, Incident] = {}  # by id, the closed ones too for a while
+    covers: dict[str, list[str]] = {}  # incident id -> keys of the failing things it explains, or last explained
+    quiet: dict[str, datetime] = {}  # incident id -> since when nothing of it fails
+    holds: dict[str, bool] = {}  # quiet, but something of it is recovering, flapping or unknown
+    troubled: dict[str, list[str]] = {}  # service key -> keys of its troubles, as of the last update
+    failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
+    at: datetime | None = None  # the last update
+    pending: bool = False  # an update was put off because the last one was too recent
+
+
+def learn(book: Book, facts: Iterable[Fact], at: datetime) -> None:
+    """Take facts about the mesh in. ``at`` is the event's moment; each fact carries that of its reading."""
+    book.graph.learn(facts)
+
+
+def open_incidents(book: Book) -> list[Incident]:
+    """Open and recovering incidents, the oldest first."""
+    active = [incident for incident in book.incidents.values() if incident.state in ACTIVE]
+    return sorted(active, key=lambda incident: (incident.opened_at, incident.id))
+
+
+def next_wake(book: Book, policy: CorrelatePolicy) -> datetime | None:
+    """When ``update`` must be called even if nothing happens: a hold-down ends, or an update was put off."""
+    ends = [
+        since + timedelta(seconds=policy.resolve_s) for key, since in book.quiet.items() if key not in book.holds
+    ]
+    if book.pending and book.at is not None:
+        ends.append(book.at + timedelta(seconds=policy.min_interval_s))
+    return min(ends, default=None)
+
+
+def graph_at(book: Book, incident: Incident) -> datetime | None:
+    """The oldest read among the facts about the incident's members; None when nothing is known of them."""
+    read: list[datetime] = []
+    for member in incident.members:
+        service = book.graph.services.get(service_key(member.target)) if member.target.service else None
+        node = book.graph.nodes.get(node_key(member.target)) if member.target.node else None
+        read += [fact.at for fact in (service, node) if fact is not None]
+    return min(read, default=None)

@@ -1,0 +1,181 @@
+"""The mesh as it was told: facts kept as they came, and an index beside them that is kept up fact by fact.
+
+Only the facts are state. The index is rebuilt from them when a decoded graph is first asked, and learning one fact
+costs what that fact touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from consulguard.correlate.index import Edge, Index
+from consulguard.correlate.keys import node_key, service_key, zone_key
+from consulguard.model import EdgesFact, Fact, InstanceFact, NodeFact, ServiceFact, Target
+
+F = TypeVar("F", ServiceFact, NodeFact, EdgesFact)
+
+DAY = timedelta(hours=24)
+EXPECTED = "consulguard.io/expected"
+_HIGHS_MAX = 24  # remembered maxima per service; a service that shrinks in more steps keeps the larger ones
+_SERVICES_MAX = 50_000  # services, gone ones included, whose maxima are remembered
+
+
+class High(msgspec.Struct, kw_only=True):
+    """The service had ``count`` instances until then."""
+
+    count: int
+    until: datetime
+
+
+class Graph(msgspec.Struct, kw_only=True, dict=True):
+    """Services, nodes and edges by key. A sidecar is folded into the service it fronts."""
+
+    services: dict[str, ServiceFact] = {}
+    nodes: dict[str, NodeFact] = {}
+    edge_facts: dict[str, EdgesFact] = {}
+    highs: dict[str, list[High]] = {}
+
+    # ---- learning
+
+    def learn(self, facts: Iterable[Fact]) -> None:
+        """Take facts in; a later fact of the same service, node or source replaces the earlier one."""
+        index = self.index
+        for fact in facts:
+            if isinstance(fact, ServiceFact):
+                self._learn_service(index, fact)
+            elif isinstance(fact, NodeFact):
+                key = node_key(fact.target)
+                index.put_node(key, *_swap(self.nodes, key, None if fact.gone else fact))
+            else:
+                index.put_edges(*_swap(self.edge_facts, fact.source, fact))
+
+    def _learn_service(self, index: Index, fact: ServiceFact) -> None:
+        key = service_key(fact.target)
+        old, new = _swap(self.services, key, None if fact.gone else fact)
+        index.put_service(key, old, new)
+        before, now = old.count if old else 0, new.count if new else 0
+        past = [h for h in self.highs.get(key, ()) if h.count > max(before, now) and h.until > fact.at - DAY]
+        if before > now:
+            past.append(High(count=before, until=fact.at))
+        if past:
+            self.highs[key] = past[:_HIGHS_MAX]
+        else:
+            self.highs.pop(key, None)
+        while len(self.highs) > _SERVICES_MAX:
+            del self.highs[next(iter(self.highs))]
+
+    @property
+    def index(self) -> Index:
+        """The look-up tables beside the facts; never encoded."""
+        kept: dict[str, object] = self.__dict__
+        found = kept.get("index")
+        if not isinstance(found, Index):
+            found = kept["index"] = _indexed(self)
+        return found
+
+    # ---- services
+
+    def target(self, key: str) -> Target | None:
+        """Who a service key means, registered or only named by an edge."""
+        return self.index.targets.get(key)
+
+    def owner(self, key: str) -> str:
+        """The service a sidecar stands in front of; everything else is its own owner."""
+        return self.index.owner.get(key, key)
+
+    def fact(self, key: str) -> ServiceFact | None:
+        """What the catalog says of the service; None when it is absent from it."""
+        return self.services.get(key)
+
+    def expected(self, key: str, at: datetime | None = None) -> int:
+        """Instances this service should have: declared in its meta, else the most it had in the last 24 h."""
+        fact = self.services.get(key)
+        declared = fact.meta.get(EXPECTED, "") if fact else ""
+        if declared.isascii() and declared.isdigit() and len(declared) <= 6:
+            return int(declared)
+        past = (h.count for h in self.highs.get(key, ()) if at is None or h.until > at - DAY)
+        return max(past, default=0) if fact is None else max(fact.count, *past, 0)
+
+    def instance(self, target: Target) -> InstanceFact | None:
+        """The instance's own fact, where it was read in detail."""
+        fact = self.services.get(service_key(target))
+        for found in (fact.instances or ()) if fact else ():
+            if found.target == target:
+                return found
+        return None
+
+    # ---- edges
+
+    def callees(self, key: str) -> dict[str, Edge]:
+        """What the service depends on, by callee; see ``Index.callees`` for which edges count."""
+        return self.index.callees(key)
+
+    def callers(self, key: str) -> list[Edge]:
+        """Who depends on the service."""
+        return self.index.callers(key)
+
+    def called_only_by(self, key: str, group: Container[str]) -> bool:
+        """Is every known caller of the service in the group?"""
+        return self.index.called_only_by(key, group)
+
+    # ---- places
+
+    def zone(self, node: str) -> str:
+        """The zone's name of a node key, or empty."""
+        fact = self.nodes.get(node)
+        return fact.zone if fact else ""
+
+    def zone_of(self, node: str) -> str:
+        """The zone's key of a node key, or empty."""
+        fact = self.nodes.get(node)
+        return zone_key(fact.target, fact.zone) if fact and fact.zone else ""
+
+    def zone_target(self, zone: str) -> Target:
+        """Where a zone is: its datacenter and partition (a zone has no target of its own)."""
+        here = self.nodes[next(iter(self.zones()[zone]))].target
+        return Target(dc=here.dc, partition=here.partition, peer=here.peer)
+
+    def node_target(self, node: str) -> Target | None:
+        """Who a node key means; None when the node is not known."""
+        fact = self.nodes.get(node)
+        return fact.target.of_node() if fact else None
+
+    def zones(self) -> dict[str, dict[str, None]]:
+        """Zone key -> the keys of its nodes."""
+        return self.index.zones
+
+    def units(self, node: str) -> dict[str, int]:
+        """Service -> instances on the node, sidecars left out. One each where the node was not read in detail."""
+        fact = self.nodes.get(node)
+        found: dict[str, int] = {}
+        if fact is not None and fact.instances is not None:
+            for target in fact.instances:
+                key = service_key(target)
+                found[key] = found.get(key, 0) + 1
+        else:
+            found = dict.fromkeys(self.index.on_node.get(node, ()), 1)
+        return {key: found[key] for key in sorted(found) if key not in self.index.owner}
+
+
+def _swap(table: dict[str, F], key: str, new: F | None) -> tuple[F | None, F | None]:
+    old = table.get(key)
+    if new is not None:
+        table[key] = new
+    elif old is not None:
+        del table[key]
+    return old, new
+
+
+def _indexed(graph: Graph) -> Index:
+    index = Index()
+    for key, service in graph.services.items():
+        index.put_service(key, None, service)
+    for key, node in graph.nodes.items():
+        index.put_node(key, None, node)
+    for fact in graph.edge_facts.values():
+        index.put_edges(None, fact)
+    return index

@@ -1,0 +1,257 @@
+"""Incidents: explanations that last. They open, grow, merge, recover, resolve and reopen, and keep their identity.
+
+An explanation continues the active incident with the same root; else the one that covers most of the same failing
+things (the oldest of equals); else it reopens a resolved one with the same root; else it is a new incident. An
+active incident that nothing continues has merged if its root now belongs to another. Otherwise it is quiet, and
+resolved when nothing of it has failed for ``resolve_s`` and nothing is still recovering. Flapping and unknown are
+no recovery: the incident stays as it is, and a root that flaps soon after it was resolved reopens it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+
+from consulguard.correlate.blame import blame
+from consulguard.correlate.book import ACTIVE, Book, open_incidents
+from consulguard.correlate.coverage import Coverage
+from consulguard.correlate.keys import incident_id, root_key
+from consulguard.model import Explanation, Incident, IncidentState, Member, Role, State, Trouble
+from consulguard.policy import CorrelatePolicy
+
+CLOSED_MAX = 200  # closed incidents kept; the journal has them all
+_STEP = 0.1  # a change of confidence worth telling
+_UNSETTLED = (State.FLAPPING, State.UNKNOWN)
+
+
+def update(book: Book, troubles: Mapping[str, Trouble], at: datetime, policy: CorrelatePolicy) -> list[Incident]:
+    """Judge anew and bring the incidents up to date. Returns those whose version rose, the oldest first.
+
+    ``troubles`` is everything that is not passing, by target key.
+    """
+    if book.at is not None and book.at <= at < book.at + timedelta(seconds=policy.min_interval_s):
+        book.pending = True
+        return []
+    book.at, book.pending = at, False
+    turn = _Turn(book, troubles, at, policy, Coverage.of(book.graph, troubles, policy))
+    turn.run(blame(book.graph, troubles, at, policy))
+    book.troubled = turn.coverage.troubled
+    book.failing = _failing_services(book)
+    _drop_old(book, at, policy)
+    return sorted(turn.told.values(), key=lambda incident: (incident.opened_at, incident.id))
+
+
+def _failing_services(book: Book) -> dict[str, str]:
+    fails = (State.CRITICAL, State.VANISHED)
+    return {
+        member.target.key: member.name
+        for incident in open_incidents(book)
+        for member in incident.members
+        if member.kind == "service" and member.role is not Role.AT_RISK and member.state in fails
+    }
+
+
+def _drop_old(book: Book, at: datetime, policy: CorrelatePolicy) -> None:
+    closed = sorted(
+        (i for i in book.incidents.values() if i.state not in ACTIVE),
+        key=lambda i: (i.resolved_at or i.updated_at, i.id),
+    )
+    oldest = at - timedelta(seconds=policy.reopen_s)
+    surplus = len(closed) - CLOSED_MAX
+    for position, incident in enumerate(closed):
+        if position < surplus or (incident.resolved_at or incident.updated_at) < oldest:
+            del book.incidents[incident.id]
+            book.covers.pop(incident.id, None)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One update. ``told`` collects what changed in a way worth telling."""
+
+    book: Book
+    troubles: Mapping[str, Trouble]
+    at: datetime
+    policy: CorrelatePolicy
+    coverage: Coverage
+    told: dict[str, Incident] = field(default_factory=dict)
+    now: dict[str, str] = field(default_factory=dict)  # failing thing -> the incident that covers it now
+
+    def run(self, explanations: tuple[Explanation, ...]) -> None:
+        active = {incident.id: incident for incident in open_incidents(self.book)}
+        matched = self._match(explanations, active)
+        resolved = self._resolved()
+        for position, explanation in enumerate(explanations):
+            self._explained(explanation, matched.get(position), resolved)
+        continued = set(matched.values())
+        for key, incident in active.items():
+            if key not in continued:
+                self._unexplained(incident)
+        self._flapping_again()
+
+    # ---- who continues whom
+
+    def _match(self, explanations: tuple[Explanation, ...], active: Mapping[str, Incident]) -> dict[int, str]:
+        """Position of an explanation -> id of the active incident it continues."""
+        by_root = {root_key(incident.root): key for key, incident in reversed(list(active.items()))}
+        matched: dict[int, str] = {}
+        for position, explanation in enumerate(explanations):
+            if (found := by_root.pop(root_key(explanation.root), None)) is not None:
+                matched[position] = found
+        holders: dict[str, list[str]] = {}
+        for key in active.keys() - set(matched.values()):
+            for thing in self.book.covers.get(key, ()):
+                holders.setdefault(thing, []).append(key)
+        pairs = []
+        for position, explanation in enumerate(explanations):
+            if position not in matched and holders:
+                things = self.coverage.keys(explanation.members)
+                shared = Counter(key for thing in things for key in holders.get(thing, ()))
+                pairs += [(-count, active[key].opened_at, key, position) for key, count in shared.items()]
+        taken: set[str] = set()
+        for _, _, key, position in sorted(pairs):
+            if key not in taken and position not in matched:
+                matched[position] = key
+                taken.add(key)
+        return matched
+
+    def _resolved(self) -> dict[str, Incident]:
+        """Root -> its newest resolved incident that may be reopened."""
+        oldest = self.at - timedelta(seconds=self.policy.reopen_s)
+        resolved = [
+            (incident.resolved_at, incident.id, incident)
+            for incident in self.book.incidents.values()
+            if incident.state is IncidentState.RESOLVED and incident.resolved_at and incident.resolved_at >= oldest
+        ]
+        return {
+            root_key(incident.root): incident for _, _, incident in sorted(resolved, key=lambda item: item[:2])
+        }
+
+    # ---- what becomes of each
+
+    def _explained(self, explanation: Explanation, key: str | None, resolved: dict[str, Incident]) -> None:
+        old = self.book.incidents[key] if key is not None else resolved.pop(root_key(explanation.root), None)
+        new = self._opened(explanation) if old is None else self._continued(old, explanation)
+        things = self.coverage.keys(explanation.members)
+        self.book.covers[new.id] = things
+        for thing in things:
+            self.now.setdefault(thing, new.id)
+        self.book.quiet.pop(new.id, None)
+        self.book.holds.pop(new.id, None)
+        self._put(old, new)
+
+    def _opened(self, explanation: Explanation) -> Incident:
+        return Incident(
+            id=incident_id(explanation.root, self.at),
+            state=IncidentState.OPEN,
+            root=explanation.root,
+            confidence=explanation.confidence,
+            members=explanation.members,
+            why=explanation.why,
+            opened_at=self.at,
+            updated_at=self.at,
+            root_since=self.at,
+        )
+
+    def _continued(self, old: Incident, explanation: Explanation) -> Incident:
+        reopened = old.state is IncidentState.RESOLVED
+        same = explanation.root == old.root and not reopened
+        return msgspec.structs.replace(
+            old,
+            state=IncidentState.OPEN,
+            root=explanation.root,
+            confidence=explanation.confidence,
+            members=explanation.members,
+            why=explanation.why,
+            root_since=old.root_since if same else self.at,
+            resolved_at=None,
+            reopened=old.reopened + reopened,
+        )
+
+    def _unexplained(self, old: Incident) -> None:
+        if (heir := self._heir(old)) is not None:
+            self._close(msgspec.structs.replace(old, state=IncidentState.MERGED, merged_into=heir))
+            return
+        covered = self.book.covers.get(old.id, [])
+        states = {self.troubles[thing].state for thing in covered if thing in self.troubles}
+        members = tuple(self._present(member) for member in old.members)
+        if states.intersection(_UNSETTLED):
+            self.book.quiet[old.id], self.book.holds[old.id] = self.at, True
+            self._put(old, msgspec.structs.replace(old, members=members))
+            return
+        since = self.book.quiet.setdefault(old.id, self.at)
+        if State.RECOVERING in states:
+            self.book.holds[old.id] = True
+        else:
+            self.book.holds.pop(old.id, None)
+            if self.at >= since + timedelta(seconds=self.policy.resolve_s):
+                over = {"state": IncidentState.RESOLVED, "resolved_at": self.at}
+                self._close(msgspec.structs.replace(old, members=members, **over))
+                return
+        self._put(old, msgspec.structs.replace(old, state=IncidentState.RECOVERING, members=members))
+
+    def _heir(self, old: Incident) -> str | None:
+        """The incident that now covers the root of this one.
+
+        A root that is no failing thing by itself (a place, a hidden service) is where what it covered is.
+        """
+        roots = [member for member in old.members if member.role is Role.ROOT_CAUSE]
+        inferred = old.root.kind in ("node", "zone") or any(member.state is State.PASSING for member in roots)
+        things = self.coverage.keys(roots) + (self.book.covers.get(old.id, []) if inferred else [])
+        heirs = Counter(self.now[thing] for thing in things if thing in self.now)
+        return min(heirs, key=lambda key: (-heirs[key], self.book.incidents[key].opened_at, key), default=None)
+
+    def _flapping_again(self) -> None:
+        """A resolved root that flaps was not resolved."""
+        flapping = {key for key, trouble in self.troubles.items() if trouble.state is State.FLAPPING}
+        oldest = self.at - timedelta(seconds=self.policy.reopen_s)
+        for old in list(self.book.incidents.values()) if flapping else ():
+            if old.state is not IncidentState.RESOLVED or (old.resolved_at or self.at) < oldest:
+                continue
+            covered = self.book.covers.get(old.id, [])
+            if flapping.intersection(covered) and not any(thing in self.now for thing in covered):
+                self.book.quiet[old.id], self.book.holds[old.id] = self.at, True
+                new = msgspec.structs.replace(
+                    old,
+                    state=IncidentState.OPEN,
+                    members=tuple(self._present(member) for member in old.members),
+                    root_since=self.at,
+                    resolved_at=None,
+                    reopened=old.reopened + 1,
+                )
+                self._put(old, new)
+
+    # ---- bookkeeping
+
+    def _present(self, member: Member) -> Member:
+        """The member as it is now that nothing fails: its own state, or passing."""
+        state = self.coverage.state(member)
+        return member if state is member.state else msgspec.structs.replace(member, state=state, since=self.at)
+
+    def _close(self, incident: Incident) -> None:
+        self.book.quiet.pop(incident.id, None)
+        self.book.holds.pop(incident.id, None)
+        self._put(self.book.incidents[incident.id], incident)
+
+    def _put(self, old: Incident | None, new: Incident) -> None:
+        """Keep the newer; raise the version if people would want to know."""
+        if old is not None and not _worth_telling(old, new):
+            self.book.incidents[new.id] = msgspec.structs.replace(new, confidence=old.confidence)
+            return
+        if old is not None:
+            new = msgspec.structs.replace(new, version=old.version + 1, updated_at=self.at)
+        self.book.incidents[new.id] = self.told[new.id] = new
+
+
+def _worth_telling(old: Incident, new: Incident) -> bool:
+    """Another state, root, set of members with their roles and states, or a step of confidence."""
+    if old.state is not new.state or old.root != new.root or abs(old.confidence - new.confidence) > _STEP - 1e-9:
+        return True
+    return old.members != new.members and _members(old) != _members(new)
+
+
+def _members(incident: Incident) -> frozenset[object]:
+    return frozenset((m.kind, m.name, m.target, m.role, m.state) for m in incident.members)

@@ -1,0 +1,66 @@
+"""Ask the guards: gather what they may look at, for one intent of one run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from consulguard import correlate, guard
+from consulguard.engine.state import EngineState
+from consulguard.events import Looked
+from consulguard.guard.situation import Situation
+from consulguard.model import Incident, Intent, Run, Subject, Verdict
+
+
+def judge(
+    state: EngineState, run: Run, incident: Incident, matched: int, looked: Looked | None = None
+) -> tuple[Verdict, tuple[Verdict, ...]]:
+    """The combined verdict on the run's present intent, and every guard's own."""
+    assert run.intent is not None
+    verdicts = guard.judge(situation(state, run, run.intent, incident, matched, looked))
+    return guard.combine(verdicts), verdicts
+
+
+def situation(
+    state: EngineState, run: Run, intent: Intent, incident: Incident, matched: int, looked: Looked | None = None
+) -> Situation:
+    """Everything the guards may look at, as of the state's present moment."""
+    assert state.at is not None
+    others = (r.intent for r in state.runs.values() if r.id != run.id and r.holds_target)
+    return Situation(
+        at=state.at,
+        phase="effect" if looked is not None else "plan",
+        policy=state.policy,
+        view=state.view,
+        intent=intent,
+        action=state.actions.get(intent.action),
+        playbook=run.playbook,
+        subject=run.subject,
+        incident=incident,
+        matched=matched,
+        pauses=tuple(state.pauses),
+        open_intents=tuple(i for i in others if i is not None),
+        attempts=tuple(state.attempts),
+        first_effect=run.effects == 0,
+        undo=intent.undo,
+        storm=state.storm,
+        graph_at=correlate.graph_at(state.book, incident),
+        lease_held=state.lease_held,
+        looked=looked,
+    )
+
+
+def refreshed(run: Run, subjects: tuple[Subject, ...]) -> Run:
+    """The run with its subject as it is now.
+
+    Once the run has touched its target, the target's own state is ours to explain (a drain puts it into
+    maintenance): state, since and looks stay as they were when the run began.
+    """
+    now = next((s for s in subjects if s.target == run.subject.target and s.scope == run.subject.scope), None)
+    if now is None:
+        return run
+    if run.effects:
+        was = run.subject
+        now = msgspec.structs.replace(
+            now, state=was.state, since=was.since, looks=was.looks, role=was.role, checks=was.checks
+        )
+    return msgspec.structs.replace(run, subject=now)

@@ -1,0 +1,88 @@
+"""All the engine knows. Owned by one caller: ``step`` takes it in, changes it and hands it back.
+
+It can be written as JSON and read back (the journal's snapshots) without losing anything that decides.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from consulguard.correlate import Book
+from consulguard.guard.situation import Storm
+from consulguard.health import HealthState
+from consulguard.model import (
+    ActionInfo,
+    Attempt,
+    Considered,
+    Intent,
+    Mode,
+    Pause,
+    Playbook,
+    Run,
+    Value,
+    Verdict,
+    View,
+)
+from consulguard.policy import Policy
+
+
+class PlannedStep(Value, frozen=True, kw_only=True):
+    """One step as it would be carried out now, and what every guard says of it."""
+
+    name: str
+    uses: str
+    intent: Intent | None  # None: it cannot be filled in; ``problem`` says why
+    verdict: Verdict
+    verdicts: tuple[Verdict, ...] = ()
+    problem: str = ""
+
+
+class Plan(Value, frozen=True, kw_only=True):
+    """What the playbooks say about one incident: which one matches, why not the others, and its steps."""
+
+    incident_id: str
+    playbook: Playbook | None = None
+    effective_mode: Mode = Mode.OBSERVE
+    matched: int = 0
+    considered: tuple[Considered, ...] = ()
+    steps: tuple[PlannedStep, ...] = ()
+    at: datetime | None = None
+
+
+class Told(Value, frozen=True, kw_only=True):
+    """The last message of one key, so that only news is told and nothing is told twice."""
+
+    version: int
+    digest: str
+    lines: int = 0  # thread lines told so far
+
+
+class EngineState(msgspec.Struct, kw_only=True):
+    policy: Policy = msgspec.field(default_factory=Policy)
+    playbooks: tuple[Playbook, ...] = ()
+    actions: dict[str, ActionInfo] = {}
+    view: View = msgspec.field(default_factory=lambda: View(trusted=False, reasons=("nothing seen yet",)))
+    health: HealthState = msgspec.field(default_factory=HealthState)
+    book: Book = msgspec.field(default_factory=Book)
+    storm: Storm = msgspec.field(default_factory=Storm)
+    plans: dict[str, Plan] = {}  # incident id -> plan; open incidents only
+    runs: dict[str, Run] = {}  # run id -> run, over or not, of open incidents
+    attempts: list[Attempt] = []
+    pauses: list[Pause] = []
+    told: dict[str, Told] = {}
+    epoch: int = 0
+    lease_held: bool = False
+    life: str = ""
+    at: datetime | None = None
+    correlated_at: datetime | None = None
+    dirty: bool = True  # something moved since the incidents were last worked out
+
+    def active_runs(self) -> list[Run]:
+        """Runs that have touched the world, or are about to, and are not over."""
+        return [r for r in self.runs.values() if not r.state.over]
+
+    def started(self, incident_id: str) -> Run | None:
+        """The run at work on an incident, if there is one."""
+        return next((r for r in self.active_runs() if r.incident_id == incident_id), None)

@@ -1,0 +1,155 @@
+"""One turn: take the event in, let time pass, work out incidents, plans and runs, say what is new."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from consulguard import correlate, health
+from consulguard.engine import planning, tell
+from consulguard.engine.state import EngineState
+from consulguard.events import (
+    AnyEffect,
+    AnyEvent,
+    Commanded,
+    Configured,
+    Learned,
+    LeaseChanged,
+    Looked,
+    Observed,
+    Resulted,
+    Started,
+    ViewChanged,
+    Wake,
+    Watch,
+)
+from consulguard.guard import storm
+from consulguard.model import Incident, Pause
+
+
+def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEffect, ...]]:
+    """Apply one event. ``state`` is consumed: use the one that is returned."""
+    at = state.at = event.at if state.at is None else max(event.at, state.at)
+    effects = list(_take(state, event, at))
+    if health.tick(state.health, at, state.policy.health):
+        state.dirty = True
+    changed = _correlate(state, at)
+    _storm(state, at)
+    if changed:
+        effects.append(Watch(targets=tuple(m.target for i in changed for m in i.members)))
+    effects += planning.plan_open(state, {i.id for i in changed}, at)
+    effects += planning.advance(state, at)
+    effects += tell.news(state, changed, at)
+    effects += _wake(state, at)
+    return state, tuple(effects)
+
+
+def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
+    match event:
+        case Observed():
+            if health.observe(state.health, event.observations, at, state.policy.health):
+                state.dirty = True
+        case Learned():
+            correlate.learn(state.book, event.facts, at)
+            health.learn(state.health, event.facts, at, state.policy.health)
+            state.dirty = True
+        case ViewChanged():
+            state.view = event.view
+        case Configured():
+            state.policy, state.playbooks = event.policy, event.playbooks
+            state.actions = {a.name: a for a in event.actions}
+            state.dirty = True
+        case Started():
+            state.life = event.life
+        case LeaseChanged():
+            gained = event.held and not state.lease_held
+            state.lease_held, state.epoch = event.held, event.epoch
+            return planning.restarted(state, at) if gained else []
+        case Looked():
+            return planning.looked(state, event, at)
+        case Resulted():
+            return planning.resulted(state, event.result, at)
+        case Commanded(command="digest"):
+            return tell.digest(state, at)
+        case Commanded():
+            _command(state, event, at)
+        case _:
+            pass
+    return []
+
+
+def _command(state: EngineState, event: Commanded, at: datetime) -> None:
+    """Pause, stop and resume. A pause is a named reason; several may hold at once."""
+    if event.command in ("pause", "stop"):
+        for_s = event.args.get("for_s")
+        state.pauses.append(
+            Pause(
+                who=event.who,
+                why=str(event.args.get("reason", "")),
+                since=at,
+                depth=event.command,
+                until=at + timedelta(seconds=float(for_s)) if for_s else None,
+            )
+        )
+    elif event.command == "resume":
+        state.pauses.clear()
+
+
+def _correlate(state: EngineState, at: datetime) -> list[Incident]:
+    """Work out the incidents where something moved, or their own time has come."""
+    state.pauses[:] = [p for p in state.pauses if p.until is None or p.until > at]
+    policy = state.policy.correlate
+    due = correlate.next_wake(state.book, policy)
+    if not state.dirty and (due is None or due > at):
+        return []
+    last, gap = state.correlated_at, _gap_s(state)
+    if last is not None and (at - last).total_seconds() < gap:
+        return []
+    state.dirty, state.correlated_at = False, at
+    return correlate.update(state.book, health.troubles(state.health), at, policy)
+
+
+def _gap_s(state: EngineState) -> float:
+    """In a storm incidents are worked out less often, so that the loop keeps up."""
+    crowd = len(health.troubles(state.health))
+    return max(state.policy.correlate.min_interval_s, 0.0 if crowd < 1_000 else 1.0 if crowd < 10_000 else 5.0)
+
+
+def _storm(state: EngineState, at: datetime) -> None:
+    troubles = health.troubles(state.health)
+    state.storm = storm.update(
+        state.storm,
+        troubles=troubles,
+        explained=correlate.explained(state.book, troubles, state.policy.correlate.confident),
+        fleet_instances=state.view.instances,
+        at=at,
+        policy=state.policy.guard,
+    )
+
+
+def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
+    """The next moment at which time alone changes something."""
+    moments = [
+        health.next_wake(state.health),
+        correlate.next_wake(state.book, state.policy.correlate),
+        storm.next_wake(state.storm, state.policy.guard),
+        planning.next_wake(state),
+        tell.next_wake(state, at),
+        *(p.until for p in state.pauses),
+    ]
+    if state.dirty and state.correlated_at is not None:
+        moments.append(state.correlated_at + timedelta(seconds=_gap_s(state)))
+    soon = at + timedelta(milliseconds=50)
+    wanted = [max(m, soon) for m in moments if m is not None]
+    return [Wake(at=min(wanted))] if wanted else []
+
+
+def snapshot(state: EngineState) -> bytes:
+    """The state as JSON."""
+    return msgspec.json.encode(state)
+
+
+def restore(body: bytes) -> EngineState:
+    """The state a snapshot holds. Raises msgspec.ValidationError when it is of another version."""
+    return msgspec.json.decode(body, type=EngineState)

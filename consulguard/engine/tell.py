@@ -1,0 +1,160 @@
+"""What people are told: one message per incident, edited in place; one for a storm, the view, a pause."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from consulguard import correlate
+from consulguard.engine.state import EngineState, Plan, Told
+from consulguard.events import AnyEffect, Tell
+from consulguard.model import Incident, IncidentState, Member, Message, Role, Run
+
+TOP = 5  # names listed before "+n more"
+STORM, VIEW, PAUSE, DIGEST = "storm", "view", "pause", "digest"
+_OPEN = (IncidentState.OPEN, IncidentState.RECOVERING)
+
+
+def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyEffect]:
+    """The messages that are new or differ from what was last told."""
+    drafts = [m for m in (_storm(state, at), _view(state, at), _pause(state, at)) if m is not None]
+    known = {i.id: i for i in changed} | {i.id: i for i in correlate.open_incidents(state.book)}
+    drafts += [m for i in known.values() if (m := _incident(state, i, at)) is not None]
+    return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
+
+
+def next_wake(state: EngineState, at: datetime) -> datetime | None:
+    """When the youngest incident that is not told yet will be old enough."""
+    wait = timedelta(seconds=state.policy.group_wait_s)
+    moments = [i.opened_at + wait for i in correlate.open_incidents(state.book) if i.id not in state.told]
+    coming = [m for m in moments if m > at]
+    return min(coming) if coming else None
+
+
+def _if_new(state: EngineState, draft: Message) -> Message | None:
+    told = state.told.get(draft.key)
+    seed = repr((draft.severity, draft.title, draft.facts, draft.text))
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    lines = draft.thread[told.lines if told else 0 :]
+    if told is not None and told.digest == digest and not lines:
+        return None
+    version = told.version + 1 if told else 1
+    state.told[draft.key] = Told(version=version, digest=digest, lines=len(draft.thread))
+    return Message(
+        key=draft.key,
+        version=version,
+        severity=draft.severity,
+        title=draft.title,
+        at=draft.at,
+        incident=draft.incident,
+        facts=draft.facts,
+        thread=lines,
+        text=draft.text,
+    )
+
+
+def _incident(state: EngineState, incident: Incident, at: datetime) -> Message | None:
+    if incident.id not in state.told:
+        young = (at - incident.opened_at).total_seconds() < state.policy.group_wait_s
+        if young or state.storm.on or incident.state not in _OPEN:
+            return None
+    plan = state.plans.get(incident.id)
+    runs = [r for r in state.runs.values() if r.incident_id == incident.id and r.effects]
+    affected = [m for m in incident.members if m.role is Role.AFFECTED]
+    severity = {IncidentState.OPEN: "critical", IncidentState.RECOVERING: "warning"}.get(
+        incident.state, "resolved"
+    )
+    return Message(
+        key=incident.id,
+        version=0,
+        severity=severity,
+        title=f"{incident.root.name}: root cause ({len(affected)} affected)",
+        at=at,
+        incident=incident,
+        facts=_facts(incident, affected, plan, runs),
+        thread=tuple(line for r in runs for line in r.log),
+        text=" ".join(incident.why),
+    )
+
+
+def _facts(
+    incident: Incident, affected: list[Member], plan: Plan | None, runs: list[Run]
+) -> tuple[tuple[str, str], ...]:
+    root = incident.root
+    facts = [
+        ("State", incident.state.value),
+        ("Root cause", f"{root.kind} {root.name}{f' ({root.instance})' if root.instance else ''}"),
+        ("Confidence", f"{incident.confidence:.0%}"),
+        ("Affected", names([m.name for m in affected]) or "nobody"),
+    ]
+    if plan is None or plan.playbook is None:
+        facts.append(("Playbook", "none matches"))
+    else:
+        facts.append(("Playbook", f"{plan.playbook.id} ({plan.effective_mode})"))
+        first = plan.steps[0] if plan.steps else None
+        if first is not None and not runs:
+            facts.append(("Next step", f"{first.name}: {first.verdict.decision}, {first.verdict.guard}"))
+    if runs:
+        facts.append(("Run", f"{runs[-1].state.value} {runs[-1].reason}".strip()))
+    return tuple(facts)
+
+
+def names(all_names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = len(all_names) - TOP
+    return ", ".join(all_names[:TOP]) + (f" +{more} more" if more > 0 else "")
+
+
+def _storm(state: EngineState, at: datetime) -> Message | None:
+    if not state.storm.on:
+        return _over(state, STORM, "Storm over: remediation may go on", at)
+    return Message(
+        key=STORM,
+        version=0,
+        severity="critical",
+        title="Storm brake on: nothing will be remediated",
+        at=at,
+        text=f"{state.storm.reason} Too much fails at once to trust a cure: people decide.",
+    )
+
+
+def _view(state: EngineState, at: datetime) -> Message | None:
+    if state.view.trusted:
+        return _over(state, VIEW, "Consul's view is trusted again", at)
+    if state.view.as_of is None:
+        return None
+    return Message(
+        key=VIEW,
+        version=0,
+        severity="warning",
+        title="Consul's view is not trusted: nothing will be remediated",
+        at=at,
+        text="Health is kept as it was last known.",
+    )
+
+
+def _pause(state: EngineState, at: datetime) -> Message | None:
+    if not state.pauses:
+        return _over(state, PAUSE, "Remediation resumed", at)
+    reasons = "; ".join(f"{p.depth} by {p.who}: {p.why}" for p in state.pauses)
+    return Message(key=PAUSE, version=0, severity="warning", title="Remediation is paused", at=at, text=reasons)
+
+
+def _over(state: EngineState, key: str, title: str, at: datetime) -> Message | None:
+    """The closing edit of a message that was told, or nothing."""
+    if key not in state.told:
+        return None
+    return Message(key=key, version=0, severity="resolved", title=title, at=at)
+
+
+def digest(state: EngineState, at: datetime) -> list[AnyEffect]:
+    """What still fails, in one message that is edited each time; nothing while nothing fails."""
+    incidents = correlate.open_incidents(state.book)
+    if not incidents:
+        draft = _over(state, DIGEST, "Nothing fails any more", at)
+    else:
+        lines = [f"{i.root.name} since {i.opened_at:%Y-%m-%d %H:%M} UTC ({i.id})" for i in incidents]
+        title = f"Still failing now: {len(incidents)}"
+        draft = Message(key=DIGEST, version=0, severity="info", title=title, at=at, text=names(lines))
+    told = _if_new(state, draft) if draft is not None else None
+    return [Tell(message=told)] if told is not None else []

@@ -1,0 +1,141 @@
+"""Opening a SQLite journal, and saying plainly what SQLite says. All of it runs on the store's thread."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from consulguard.errors import ConfigError, StoreCorrupt, StoreUnavailable
+from consulguard.journal.chain import GENESIS
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE entries (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, epoch INTEGER NOT NULL, kind TEXT NOT NULL,
+    version INTEGER NOT NULL, body BLOB NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE snapshots (
+    seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, digest TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE base (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY, channel TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL,
+    digest TEXT NOT NULL, rev INTEGER NOT NULL, state TEXT NOT NULL, message BLOB NOT NULL,
+    told INTEGER NOT NULL, skipped INTEGER NOT NULL, resolved INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    due INTEGER NOT NULL, queued INTEGER NOT NULL, reason TEXT NOT NULL, ref BLOB NOT NULL,
+    UNIQUE (channel, key));
+CREATE INDEX outbox_order ON outbox (channel, state, due, queued);
+CREATE INDEX outbox_turn ON outbox (queued);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+def plainly(error: sqlite3.Error, doing: str) -> StoreUnavailable | StoreCorrupt:
+    """The same in our words. Corrupt: the file is not, or no longer, a journal."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreCorrupt(f"{doing}: the journal is damaged ({error})")
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    return StoreUnavailable(f"{doing}: {error} ({name})")
+
+
+@contextmanager
+def transaction(con: sqlite3.Connection, *, write: bool) -> Iterator[None]:
+    """All or nothing; for a reader, one moment of the journal."""
+    con.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    try:
+        yield
+        con.execute("COMMIT")
+    except BaseException:
+        if con.in_transaction:
+            con.execute("ROLLBACK")
+        raise
+
+
+def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """Open for writing; creates the journal where there is none. The caller holds the lock."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    con = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
+    try:
+        _tolerate_any_text(con)
+        ours = _recognise(con, path)
+        con.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect on an empty file only
+        if con.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise StoreUnavailable(f"{path} cannot be kept in WAL mode: is it on a network file system?")
+        con.execute("PRAGMA synchronous = FULL")
+        if not ours:
+            _create(con)
+        found = integrity(con)
+        if found:
+            raise StoreCorrupt(f"SQLite finds the journal damaged: {found}")
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def connect_readonly(path: Path, *, busy_s: float) -> sqlite3.Connection:
+    """Open beside a running writer, or on a medium that cannot be written."""
+    if not path.is_file():
+        raise StoreUnavailable(f"there is no journal at {path}")
+    live = os.access(path.parent, os.W_OK) or path.with_name(path.name + "-wal").exists()
+    # SQLite wants to make its index file even to read; where it cannot, nobody writes either.
+    mode = "mode=ro" if live else "mode=ro&immutable=1"
+    con = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{mode}", uri=True, timeout=busy_s, isolation_level=None
+    )
+    try:
+        _tolerate_any_text(con)
+        if con.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'entries'").fetchone()[0] == 0:
+            raise StoreCorrupt(f"{path} is not a consulguard journal")
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def read_base(con: sqlite3.Connection) -> tuple[int, str]:
+    """The entry before the oldest kept one: (0, genesis) until the journal was compacted."""
+    row = con.execute("SELECT seq, hash FROM base WHERE id = 1").fetchone()
+    if row is None:
+        return 0, GENESIS
+    seq, digest = row
+    if not isinstance(seq, int) or not isinstance(digest, str) or len(digest) != len(GENESIS):
+        raise StoreCorrupt("the journal's base record is damaged")
+    return seq, digest
+
+
+def _tolerate_any_text(con: sqlite3.Connection) -> None:
+    """Damaged text must reach the chain check, which names the entry; not fail in decoding."""
+    con.text_factory = lambda raw: raw.decode(errors="replace")
+
+
+def _recognise(con: sqlite3.Connection, path: Path) -> bool:
+    """Whether it is a journal already; False: it is empty. Anything else is refused before it is touched."""
+    version = con.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"this journal was written by a newer consulguard (schema {version}, this one writes"
+            f" {SCHEMA_VERSION}): upgrade, or name another file",
+            where=str(path),
+        )
+    empty = con.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if version != SCHEMA_VERSION and not (version == 0 and empty):
+        raise StoreCorrupt(f"{path} is a database, but not a consulguard journal")
+    return not empty
+
+
+def _create(con: sqlite3.Connection) -> None:
+    with transaction(con, write=True):
+        for statement in _SCHEMA.split(";\n"):
+            con.execute(statement)
+        con.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def integrity(con: sqlite3.Connection) -> str:
+    """Empty when SQLite finds its file sound, else its first finding."""
+    found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    return "" if found == "ok" else found

@@ -1,0 +1,169 @@
+"""Entries and snapshots as rows. Plain functions on a connection, inside the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from consulguard.errors import StoreCorrupt
+from consulguard.journal import chain
+from consulguard.journal.db import read_base
+from consulguard.journal.store import Mark
+from consulguard.model import Entry
+
+SNAPSHOTS_KEPT = 2  # the newest may be damaged: the one before it makes the replay longer, not impossible
+
+
+def insert(con: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    con.executemany(
+        "INSERT INTO entries (seq, at, epoch, kind, version, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(e.seq, chain.to_us(e.at), e.epoch, e.kind, e.version, e.body, e.hash) for e in entries],
+    )
+
+
+def last(con: sqlite3.Connection) -> tuple[int, str]:
+    """Sequence number and hash of the newest entry, or the base's."""
+    row = con.execute("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+    return read_base(con) if row is None else (row[0], row[1])
+
+
+def count(con: sqlite3.Connection) -> int:
+    return int(con.execute("SELECT count(*) FROM entries").fetchone()[0])
+
+
+def hash_at(con: sqlite3.Connection, seq: int) -> str | None:
+    """The hash of entry ``seq``; None when it is not kept (and is not the base)."""
+    base, digest = read_base(con)
+    if seq == base:
+        return digest
+    row = con.execute("SELECT hash FROM entries WHERE seq = ?", (seq,)).fetchone()
+    return None if row is None else row[0]
+
+
+def read(con: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
+    """The next entries after ``after`` (or after the base, when that is later), with the chain checked.
+
+    Raises ``BrokenChain`` at the first entry that does not fit.
+    """
+    after = max(after, read_base(con)[0])
+    rows = con.execute(
+        "SELECT seq, at, epoch, kind, version, body, hash FROM entries WHERE seq > ? ORDER BY seq LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    if not rows:
+        return []
+    previous = hash_at(con, after)
+    if previous is None:
+        raise chain.BrokenChain(after, f"entry {after} is missing")
+    entries = []
+    for row in rows:
+        entry = _entry(row, after + 1, previous)
+        entries.append(entry)
+        after, previous = entry.seq, entry.hash
+    return entries
+
+
+def _entry(row: tuple[object, ...], seq: int, previous: str) -> Entry:
+    """Damage may show as another type of a column, so every field is looked at before it is believed."""
+    found, at, epoch, kind, version, body, digest = row
+    if found != seq:
+        raise chain.BrokenChain(seq, f"entry {seq} is missing")
+    whole = isinstance(at, int) and isinstance(epoch, int) and isinstance(version, int)
+    if not (whole and isinstance(kind, str) and isinstance(body, bytes) and isinstance(digest, str)):
+        raise chain.BrokenChain(seq, f"entry {seq} was changed")
+    try:
+        entry = Entry(
+            seq=seq,
+            at=chain.from_us(at),  # type: ignore[arg-type]  # looked at above
+            epoch=epoch,  # type: ignore[arg-type]
+            kind=kind,
+            version=version,  # type: ignore[arg-type]
+            body=body,
+            previous=previous,
+            hash=digest,
+        )
+        chain.check(seq - 1, previous, [entry])
+    except (OverflowError, ValueError) as error:
+        raise chain.BrokenChain(seq, f"entry {seq} was changed") from error
+    return entry
+
+
+def save_snapshot(con: sqlite3.Connection, seq: int, body: bytes) -> None:
+    """Raises ``ValueError`` when entry ``seq`` is not in the journal."""
+    digest = hash_at(con, seq)
+    if digest is None:
+        raise ValueError(f"a snapshot needs the entry it was made at; {seq} is not in the journal")
+    con.execute(
+        "INSERT OR REPLACE INTO snapshots (seq, hash, digest, body) VALUES (?, ?, ?, ?)",
+        (seq, digest, chain.snapshot_digest(seq, digest, body), body),
+    )
+    con.execute(
+        "DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?)",
+        (SNAPSHOTS_KEPT,),
+    )
+
+
+def sound_snapshots(con: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    """Snapshots that fit the journal, newest first."""
+    sound = []
+    rows = con.execute("SELECT seq, hash, digest, body FROM snapshots ORDER BY seq DESC").fetchall()
+    for seq, digest, stamp, body in rows:
+        if not isinstance(body, bytes) or not isinstance(digest, str):
+            continue
+        if hash_at(con, seq) == digest and chain.snapshot_digest(seq, digest, body) == stamp:
+            sound.append((seq, body))
+    return sound
+
+
+def unsound(con: sqlite3.Connection) -> str:
+    """Empty when every snapshot fits the journal, else a sentence."""
+    sound = {seq for seq, _ in sound_snapshots(con)}
+    seqs = [seq for (seq,) in con.execute("SELECT seq FROM snapshots ORDER BY seq")]
+    return next((f"the snapshot at entry {seq} does not fit the journal" for seq in seqs if seq not in sound), "")
+
+
+def newest_snapshot(con: sqlite3.Connection) -> tuple[int, bytes] | None:
+    """Raises ``StoreCorrupt`` when none is sound although the journal no longer reaches back to its beginning."""
+    sound = sound_snapshots(con)
+    if not sound and read_base(con)[0] > 0:
+        raise StoreCorrupt("the journal was compacted and none of its snapshots is sound: it cannot be replayed")
+    return sound[0] if sound else None
+
+
+def compactable(con: sqlite3.Connection, keep_after_seq: int) -> int:
+    """Up to which entry all may go: the older of two sound snapshots stays replayable."""
+    sound = sound_snapshots(con)
+    return min(keep_after_seq, sound[-1][0]) if len(sound) >= SNAPSHOTS_KEPT else 0
+
+
+def forget(con: sqlite3.Connection, upto: int, limit: int) -> int:
+    """Remove at most ``limit`` of the oldest entries, none after ``upto``, and move the base with them."""
+    base, _ = read_base(con)
+    end = min(upto, base + limit)
+    digest = hash_at(con, end)
+    if end <= base or digest is None:
+        return 0
+    con.execute("DELETE FROM entries WHERE seq <= ?", (end,))
+    con.execute("INSERT OR REPLACE INTO base (id, seq, hash) VALUES (1, ?, ?)", (end, digest))
+    return end - base
+
+
+def free_pages(con: sqlite3.Connection) -> int:
+    return int(con.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def give_back(con: sqlite3.Connection, pages: int) -> None:
+    """Return unused pages of the file to the file system."""
+    con.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+
+def behind(con: sqlite3.Connection, mark: Mark | None) -> str:
+    """Why this journal is not the one the mark was made from; empty when it is."""
+    seq, _ = last(con)
+    if mark is None:
+        return f"the mark beside the journal is missing, and the journal has {seq} entries" if seq else ""
+    if mark.seq > seq:
+        return f"the journal ends at entry {seq}, but entry {mark.seq} was acknowledged: the rest is lost"
+    if mark.seq >= read_base(con)[0] and hash_at(con, mark.seq) != mark.hash:
+        return f"entry {mark.seq} is not the one that was acknowledged: the journal was replaced or restored"
+    return ""

@@ -1,0 +1,84 @@
+"""The HTTP door: metrics and probes. It answers without Consul, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from consulguard import __version__
+from consulguard.model import Value
+
+INCIDENT_STATES = ("open", "recovering", "resolved")
+
+
+class Health(Value, frozen=True, kw_only=True):
+    """What the probes and gauges show."""
+
+    alive: bool
+    ready: bool
+    leader: bool
+    view_trusted: bool
+    incidents: dict[str, int]
+    runs: int
+    storm: bool
+    paused: bool
+
+
+class HttpDoor:
+    """``/metrics``, ``/-/healthy`` (fails only on a stuck loop) and ``/-/ready`` on ``host:port``."""
+
+    def __init__(self, listen: str, health: Callable[[], Health]) -> None:
+        host, _, port = listen.rpartition(":")
+        self._address = (host.strip("[]") or "127.0.0.1", int(port))
+        self._health = health
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the address is taken."""
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/-/healthy", self._healthy)
+        app.router.add_get("/-/ready", self._ready)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, *self._address).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthy(self, _: web.Request) -> web.Response:
+        alive = self._health().alive
+        return web.Response(text="ok\n" if alive else "the loop is stuck\n", status=200 if alive else 503)
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        health = self._health()
+        role = "leader" if health.leader else "standby"
+        return web.Response(
+            text=f"{role}\n" if health.ready else "starting\n", status=200 if health.ready else 503
+        )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=expose(self._health()), content_type="text/plain", charset="utf-8")
+
+
+def expose(health: Health) -> bytes:
+    """The gauges in Prometheus's text format."""
+    registry = CollectorRegistry()
+    Gauge("consulguard_build_info", "Version.", ["version"], registry=registry).labels(__version__).set(1)
+    plain = {
+        "consulguard_is_leader": ("Whether this replica acts.", health.leader),
+        "consulguard_view_trusted": ("Whether what is seen of Consul may be acted upon.", health.view_trusted),
+        "consulguard_remediations_in_flight": ("Runs that are not over.", health.runs),
+        "consulguard_storm_brake": ("Whether the storm brake is on.", health.storm),
+        "consulguard_paused": ("Whether somebody paused remediation.", health.paused),
+    }
+    for name, (help_text, value) in plain.items():
+        Gauge(name, help_text, registry=registry).set(value)
+    incidents = Gauge("consulguard_incidents", "Incidents by state.", ["state"], registry=registry)
+    for state in INCIDENT_STATES:
+        incidents.labels(state).set(health.incidents.get(state, 0))
+    return generate_latest(registry)

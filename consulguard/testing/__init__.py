@@ -1,0 +1,7 @@
+"""What tests of playbooks, plug-ins or consulguard itself need: twins of outside servers, a sample mesh."""
+
+from consulguard.clock import FakeClock
+from consulguard.testing.real_consul import RealConsul
+from consulguard.testing.twin import ConsulTwin
+
+__all__ = ["ConsulTwin", "FakeClock", "RealConsul"]

@@ -1,0 +1,5 @@
+"""The Consul twin: see ``ConsulTwin``."""
+
+from consulguard.testing.twin.server import ConsulTwin
+
+__all__ = ["ConsulTwin"]

@@ -1,0 +1,81 @@
+"""The health feeds: bodies in, observations out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from consulguard.clock import Clock
+from consulguard.consulapi import Answer
+from consulguard.events import Observed
+from consulguard.model import Observation, Target
+from consulguard.watch.book import HealthBook, Key, by_key
+from consulguard.watch.decode import Check, refuse_duplicate_keys
+from consulguard.watch.view import Emit, ViewKeeper
+
+CRITICAL, WARNING = "health/state/critical", "health/state/warning"
+ODD = "audit"  # the slow third feed: states Consul does not define are in no set of their own
+SLICE = 1000  # records taken before other work gets a turn
+BATCH = 5000  # observations in one event, so that no single one holds up the journal
+
+
+class HealthFeeds:
+    """Applies answers one at a time, in the order they came, and emits what they change."""
+
+    def __init__(self, book: HealthBook, clock: Clock, view: ViewKeeper, emit: Emit) -> None:
+        self.book = book
+        self.lock = asyncio.Lock()
+        self._clock = clock
+        self._view = view
+        self._emit = emit
+        self._held: list[Observation] = []  # until every feed has been read: the first batch is the whole
+        self._told_whole = False
+        self.on_left: Callable[[Iterable[Key]], None] = lambda keys: None
+        self.on_trouble: Callable[[Iterable[Target]], None] = lambda targets: None
+
+    async def apply(self, feed: str, answer: Answer) -> None:
+        """Take one feed's whole answer. Raises BadAnswer, and changes nothing, unless it is a list of checks."""
+        checks = answer.json(list[Check])
+        for key in ("Node", "CheckID", "Status"):
+            refuse_duplicate_keys(answer.body, key, len(checks))
+        await self.take(feed, checks)
+
+    async def take(self, feed: str, checks: list[Check]) -> None:
+        """The same for decoded checks."""
+        async with self.lock:
+            found, twice = by_key(checks)
+            self._anomalies(feed, twice)
+            seen: list[Observation] = []
+            for count, observation in enumerate(self.book.changes(feed, found, self._clock.now()), 1):
+                seen.append(observation)
+                if count % SLICE == 0:
+                    await asyncio.sleep(0)
+            await self.tell(seen)
+            self.on_left(self.book.left())
+
+    async def tell(self, seen: list[Observation]) -> None:
+        """Emit; before every feed has been read once, hold back: the first batch describes the whole."""
+        self._view.not_passing = len(self.book.known)
+        self._held += seen
+        if not self.book.complete:
+            return
+        batch, self._held = self._held, []
+        if not batch and self._told_whole:
+            return
+        self._told_whole = True
+        for start in range(0, len(batch) or 1, BATCH):
+            part = batch[start : start + BATCH]
+            await self._emit(Observed(at=self._clock.now(), observations=tuple(part)))
+            self.on_trouble([o.target for o in part])
+
+    def _anomalies(self, feed: str, twice: list[Key]) -> None:
+        source = f"{feed} twice"
+        if not twice:
+            self._view.clear(source)
+            return
+        node, check = twice[0][2], twice[0][4]
+        self._view.problem(source, f"{feed}: check {check!r} of node {node!r} is there {_times(len(twice))}")
+
+
+def _times(extra: int) -> str:
+    return "twice" if extra == 1 else f"twice, and {extra - 1} more doubles"

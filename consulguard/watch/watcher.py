@@ -1,0 +1,184 @@
+"""The watcher: keeps all feeds running and turns what they bring into events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from consulguard.clock import Clock
+from consulguard.consulapi import ConsulClient
+from consulguard.errors import BadAnswer, ConsulguardError, ConsulRefused, ConsulUnavailable
+from consulguard.events import AnyEvent, Look, Looked
+from consulguard.model import Target
+from consulguard.watch.audit import Audit, LeaderProbe
+from consulguard.watch.feed import Feed
+from consulguard.watch.look import look
+from consulguard.watch.mesh import Mesh
+from consulguard.watch.pace import Backoff
+from consulguard.watch.readback import ReadBack
+from consulguard.watch.server import detect
+from consulguard.watch.settings import WatchSettings
+from consulguard.watch.sight import Sight
+from consulguard.watch.sources import UI_SERVICES
+from consulguard.watch.view import Emit, ViewKeeper
+
+SMALL_BYTES = 256 * 1024  # the fleet's counts are read on every bell while they are this small
+CONNECT = "consul"
+log = structlog.get_logger("consulguard.watch")
+
+
+class Watcher:
+    """``run`` until cancelled; ``focus`` and ``look`` may be called at any time.
+
+    After each start the events describe the whole: everything that is not passing, then changes only.
+    """
+
+    def __init__(
+        self,
+        client: ConsulClient,
+        clock: Clock,
+        settings: WatchSettings,
+        emit: Callable[[AnyEvent], Awaitable[None]],
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._settings = settings
+        self._emit: Emit = emit
+        self._mesh: Mesh | None = None
+        self._resumed: list[tuple[Target, str]] = []
+        self._focus: list[Target] = []
+        self._feeds: list[Feed] = []
+        self._ui_bytes = 0
+        self._ui_wanted = asyncio.Event()
+
+    def resume(self, known: Iterable[tuple[Target, str]]) -> None:
+        """Before ``run``: (target, check) of what was not passing when an earlier life ended. What is no longer
+        shown by Consul as such is read back, so that its recovery or end is told."""
+        self._resumed = list(known)
+
+    def focus(self, targets: Sequence[Target]) -> None:
+        """Read these services and nodes first, and in detail."""
+        if self._mesh is None:
+            self._focus += targets
+        else:
+            self._mesh.crawler.focus(targets)
+
+    async def look(self, look_at: Look) -> Looked:
+        """A ``?consistent`` read, at once; ``after_s`` is the caller's."""
+        return await look(self._client, self._clock, look_at)
+
+    async def run(self) -> None:
+        view = ViewKeeper(self._clock, self._settings, self._emit)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(view.run(), name="watch view")
+            await self._door(view, "watch", lambda: self._watch(view, group))
+
+    # ---- start
+
+    async def _watch(self, view: ViewKeeper, group: asyncio.TaskGroup) -> None:
+        """Find out whom we talk to, then start every loop behind its own door."""
+        mesh = await self._begin(view)
+        health, crawler = mesh.health, mesh.crawler
+        sight = Sight(self._client, self._clock, view, self._settings)
+        readback = ReadBack(self._client, health, self._clock, view, self._settings)
+        probe = LeaderProbe(self._client, view, self._settings)
+        audit = Audit(self._client, health, view, self._settings)
+        readback.may_see = sight.may_see
+        health.on_left, health.on_trouble = readback.add, crawler.trouble
+        probe.on_switch = lambda address: self._switched(view, address)
+        audit.on_hole = lambda count: self._hole(view, mesh, count)
+
+        async def resync(reason: str) -> None:
+            await self._resync(view, mesh, audit, reason)
+
+        for source in mesh.sources:
+            if source.essential:
+                view.expect(source.name)
+            self._feeds.append(Feed(source, self._client, view, self._settings, resync))
+        await mesh.catalog.declared()
+        loops: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            *((feed.source.name, feed.run) for feed in self._feeds),
+            ("leader", probe.run),
+            ("audit", audit.run),
+            ("read-back", readback.run),
+            ("crawl", crawler.run),
+            ("counts", lambda: self._counts(mesh)),
+        ]
+        if self._settings.acl_probe:
+            loops.append(("acl", sight.run))
+        for name, loop in loops:
+            group.create_task(self._door(view, name, loop), name=f"watch {name}")
+
+    async def _begin(self, view: ViewKeeper) -> Mesh:
+        """Ask until Consul says who it is; what was told before is taken over."""
+        backoff = Backoff(self._settings.backoff_min_s, self._settings.backoff_max_s)
+        while True:
+            try:
+                server = await detect(self._client, self._settings.datacenter)
+                break
+            except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
+                view.problem(CONNECT, f"consul: {error}")
+                await asyncio.sleep(backoff.next())
+        view.clear(CONNECT)
+        mesh = Mesh(self._client, self._clock, self._settings, view, server)
+        mesh.book.resume(self._resumed)
+        mesh.crawler.focus(self._focus)
+        self._mesh = mesh
+        return mesh
+
+    # ---- what happens
+
+    async def _resync(self, view: ViewKeeper, mesh: Mesh, audit: Audit, reason: str) -> None:
+        """An index went back: the server's history is another one. Read everything anew, believe it later."""
+        view.resync(reason)
+        await view.publish()
+        mesh.book.forget_indexes()
+        mesh.crawler.changed(mesh.census.names)
+        for feed in self._feeds:
+            feed.reset()
+        audit.soon()
+
+    def _hole(self, view: ViewKeeper, mesh: Mesh, count: int) -> None:
+        view.resync(f"audit: {count} checks differ from what the feeds told")
+        mesh.book.forget_indexes()
+        for feed in self._feeds:
+            if feed.source in mesh.health_sources:
+                feed.reset()
+
+    def _switched(self, view: ViewKeeper, address: str) -> None:
+        """Another agent answers: ask it at once, and settle anew."""
+        log.info("agent_switched", address=address)
+        view.unsettle()
+        for feed in self._feeds:
+            feed.nudge()
+
+    async def _counts(self, mesh: Mesh) -> None:
+        """The whole fleet in one answer: at start, from time to time, and on every bell while it is cheap."""
+        while True:
+            try:
+                answer = await self._client.get(
+                    UI_SERVICES, consistency="stale", max_bytes=self._settings.list_bytes, timeout_s=60.0
+                )
+                self._ui_bytes = len(answer.body)
+                await mesh.catalog.counts(answer)
+            except (ConsulUnavailable, ConsulRefused, BadAnswer):
+                pass  # an unstable endpoint: the crawl tells the same, later
+            await asyncio.sleep(self._settings.ui_s)
+
+    # ---- the door
+
+    async def _door(self, view: ViewKeeper, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """The watcher's only broad except: a bug in one loop costs the view its trust, not the house its eyes."""
+        source = f"internal {name}"
+        while True:
+            try:
+                return await loop()
+            except ConsulguardError as error:
+                view.problem(source, f"{name}: {error}")
+            except Exception as error:  # noqa: BLE001 - the door; see above
+                log.exception("watch_loop_failed", loop=name)
+                view.problem(source, f"{name}: internal error: {type(error).__name__}: {error}")
+            await asyncio.sleep(self._settings.backoff_max_s)
+            view.clear(source)

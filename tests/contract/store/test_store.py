@@ -1,0 +1,257 @@
+"""What every store promises. A new store joins by one line in ``STORES``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from consulguard.errors import StoreUnavailable
+from consulguard.journal import Draft, JournalSettings, SqliteStore, Store
+
+from tests.support.messages import START, draft, message
+
+Maker = Callable[[], Store]
+SETTINGS = JournalSettings(chunk=7, outbox_pending=5, outbox_kept=6, thread_lines=8)
+STORES: dict[str, Callable[[Path], Store]] = {
+    "sqlite": lambda folder: SqliteStore(folder / "j.db", channels=("console", "slack"), settings=SETTINGS),
+}
+
+
+@pytest.fixture(params=sorted(STORES))
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
+    """Gives a store on the same data each time it is called."""
+    return lambda: STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+async def store(make: Maker) -> AsyncIterator[Store]:
+    made = make()
+    await made.open()
+    yield made
+    await made.close()
+
+
+# ---- entries
+
+
+async def test_entries_come_back_as_they_were_given(store: Store) -> None:
+    drafts = [draft(n, kind=kind) for n, kind in enumerate(("event", "intent", "message", "mark"))]
+    assert await store.append(drafts) == 4
+    entries = [entry async for entry in store.entries()]
+    assert [entry.seq for entry in entries] == [1, 2, 3, 4]
+    for entry, given in zip(entries, drafts, strict=True):
+        assert (entry.at, entry.kind, entry.body, entry.epoch, entry.version) == (
+            given.at,
+            given.kind,
+            given.body,
+            given.epoch,
+            given.version,
+        )
+    assert [entry.previous for entry in entries[1:]] == [entry.hash for entry in entries[:-1]]
+    assert await store.last() == (4, entries[-1].hash)
+
+
+async def test_sequence_goes_on_over_a_restart(make: Maker) -> None:
+    for start in (0, 10, 20):
+        store = make()
+        await store.open()
+        assert store.behind == ""
+        assert await store.append([draft(n) for n in range(start, start + 10)]) == start + 10
+        await store.close()
+    store = make()
+    await store.open()
+    assert [entry.body async for entry in store.entries()] == [draft(n).body for n in range(30)]
+    assert (await store.verify()).ok
+    await store.close()
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 19, 20, 25])
+@pytest.mark.parametrize("limit", [None, 0, 1, 7, 8, 100])
+async def test_entries_after_and_limit(store: Store, after: int, limit: int | None) -> None:
+    await store.append([draft(n) for n in range(20)])
+    got = [entry.seq async for entry in store.entries(after, limit)]
+    assert got == list(range(after + 1, 21))[:limit]
+
+
+async def test_nothing_to_append_is_fine(store: Store) -> None:
+    assert await store.append([]) == 0
+    assert await store.append([draft(0)]) == 1
+    assert await store.append([], [message()]) == 1
+    assert [entry.seq async for entry in store.entries()] == [1]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Draft(at=START.replace(tzinfo=None), kind="event", body=b""),
+        Draft(at=START, kind="event", body=b"", epoch=2**70),
+    ],
+)
+async def test_a_draft_that_cannot_be_written_writes_nothing(store: Store, bad: Draft) -> None:
+    with pytest.raises(ValueError):
+        await store.append([draft(0), bad], [message()])
+    assert await store.last() == (0, "0" * 64)
+    assert await store.outbox_due("console", 10) == []
+    assert await store.append([draft(1)]) == 1
+
+
+async def test_a_closed_store_refuses(make: Maker) -> None:
+    store = make()
+    with pytest.raises(StoreUnavailable):
+        await store.append([draft(0)])
+    await store.open()
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await store.last()
+
+
+async def test_only_one_may_have_it_open(store: Store, make: Maker) -> None:
+    second = make()
+    with pytest.raises(StoreUnavailable, match=r"in use by process \d+"):
+        await second.open()
+    await second.close()
+    assert await store.append([draft(0)]) == 1
+
+
+# ---- snapshots and compaction
+
+
+async def test_the_newest_snapshot_is_loaded(store: Store) -> None:
+    assert await store.load_snapshot() is None
+    await store.append([draft(n) for n in range(10)])
+    for seq in (3, 6, 9):
+        await store.save_snapshot(seq, b"state %d" % seq)
+    assert await store.load_snapshot() == (9, b"state 9")
+
+
+async def test_a_snapshot_needs_its_entry(store: Store) -> None:
+    await store.append([draft(0)])
+    with pytest.raises(ValueError):
+        await store.save_snapshot(2, b"state")
+    assert await store.append([draft(1)]) == 2
+
+
+async def test_compaction_keeps_what_the_older_snapshot_needs(make: Maker) -> None:
+    store = make()
+    await store.open()
+    await store.append([draft(n) for n in range(40)])
+    assert await store.compact(40) == 0  # without two snapshots nothing may go
+    await store.save_snapshot(20, b"a")
+    assert await store.compact(40) == 0
+    await store.save_snapshot(30, b"b")
+    assert await store.compact(12) == 12
+    assert await store.compact(40) == 8
+    assert [entry.seq async for entry in store.entries()] == list(range(21, 41))
+    assert (await store.verify()).ok
+    await store.close()
+    store = make()
+    await store.open()
+    assert (store.behind, await store.load_snapshot()) == ("", (30, b"b"))
+    assert await store.append([draft(40)]) == 41
+    assert (await store.verify()).entries == 21
+    await store.close()
+
+
+# ---- outbox
+
+
+async def test_a_message_goes_to_every_channel(store: Store) -> None:
+    await store.append([draft(0)], [message(thread=("one",))])
+    for channel in ("console", "slack"):
+        [row] = await store.outbox_due(channel, 10)
+        assert (row.channel, row.key, row.message.version, row.message.thread) == (channel, "inc-1", 1, ("one",))
+        assert (row.ref, row.attempts, row.retry_at) == ({}, 0, None)
+    assert await store.outbox_due("pager", 10) == []
+
+
+async def test_sent_rows_rest_until_there_is_news_and_keep_their_reference(make: Maker) -> None:
+    store = make()
+    await store.open()
+    await store.append([], [message(version=1, thread=("one",))])
+    [row] = await store.outbox_due("slack", 10)
+    await store.outbox_sent(row, {"channel": "C1", "ts": "1.2"})
+    assert await store.outbox_due("slack", 10) == []
+    await store.close()
+    store = make()
+    await store.open()
+    await store.append([], [message(version=2, thread=("two",))])
+    [row] = await store.outbox_due("slack", 10)
+    assert (row.ref, row.message.thread, row.told) == ({"channel": "C1", "ts": "1.2"}, ("two",), 1)
+    await store.close()
+
+
+async def test_a_repeat_changes_nothing(store: Store) -> None:
+    await store.append([], [message(version=2, thread=("one",))])
+    await store.append([], [message(version=2, thread=("one",)), message(version=1, thread=("zero",))])
+    [row] = await store.outbox_due("slack", 10)
+    assert (row.message.version, row.message.thread) == (2, ("one",))
+    await store.outbox_sent(row, {})
+    await store.append([], [message(version=2, thread=("one",))])
+    assert await store.outbox_due("slack", 10) == []
+
+
+async def test_news_that_come_while_telling_stay_pending(store: Store) -> None:
+    await store.append([], [message(version=1, thread=("one", "two"))])
+    [row] = await store.outbox_due("slack", 10)
+    await store.append([], [message(version=2, thread=("three",))])
+    await store.outbox_sent(row, {"ts": "1"}, lines=1)
+    [row] = await store.outbox_due("slack", 10)
+    assert (row.message.version, row.message.thread, row.told) == (2, ("two", "three"), 1)
+
+
+async def test_failures_wait_and_final_ones_rest(store: Store) -> None:
+    later = START + timedelta(hours=1)
+    await store.append([], [message("a"), message("b")])
+    first, second = await store.outbox_due("slack", 10)
+    await store.outbox_failed(first, "no", later, {"unsure": 1})
+    assert [row.key for row in await store.outbox_due("slack", 10)] == ["b", "a"]
+    [_, row] = await store.outbox_due("slack", 10)
+    assert (row.attempts, row.retry_at, row.ref) == (1, later, {"unsure": 1})
+    await store.outbox_failed(second, "never", None)
+    assert [row.key for row in await store.outbox_due("slack", 10)] == ["a"]
+    assert await store.outbox_counts() == {
+        "console/pending": 2,
+        "slack/failed": 1,
+        "slack/pending": 1,
+        "dropped": 0,
+    }
+    await store.append([], [message("a", 2), message("b", 2)])
+    by_key = {row.key: row for row in await store.outbox_due("slack", 10)}
+    assert (by_key["a"].retry_at, by_key["b"].retry_at) == (later, None)  # news do not hurry a waiting channel
+
+
+async def test_too_many_waiting_drop_the_oldest_resolved_first(store: Store) -> None:
+    for number in range(4):
+        severity = "resolved" if number in (2, 3) else "critical"
+        await store.append([], [message(f"k{number}", severity=severity)])
+    await store.append([], [message(f"k{number}") for number in range(4, 8)])
+    keys = [row.key for row in await store.outbox_due("slack", 100)]
+    assert keys == ["k1", "k4", "k5", "k6", "k7"]
+    assert (await store.outbox_counts())["dropped"] == 6  # three on each of the two channels
+
+
+async def test_a_flood_of_thread_lines_leaves_out_the_oldest(store: Store) -> None:
+    for version in range(1, 12):
+        await store.append([], [message(version=version, thread=(f"line {version}",))])
+    [row] = await store.outbox_due("slack", 10)
+    assert row.message.thread == tuple(f"line {version}" for version in range(4, 12))
+    assert (row.skipped, row.told) == (3, 3)
+    await store.outbox_sent(row, {}, lines=8)
+    await store.append([], [message(version=12, thread=("line 12",))])
+    [row] = await store.outbox_due("slack", 10)
+    assert (row.skipped, row.told, row.message.thread) == (0, 11, ("line 12",))
+
+
+async def test_verify_tells_the_mark_and_accept_names_the_end(store: Store) -> None:
+    await store.append([draft(n) for n in range(3)])
+    await store.save_snapshot(3, b"state")
+    report = await store.verify()
+    assert (report.ok, report.entries, report.reason) == (True, 3, "")
+    assert report.mark is not None
+    assert (report.mark.seq, report.mark.hash) == await store.last()
+    with pytest.raises(ValueError):
+        await store.accept(2)
+    await store.accept(3)

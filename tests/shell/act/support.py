@@ -1,0 +1,102 @@
+"""Intents, contexts and little servers for the tests of the act room."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+from consulguard.act import ActContext, Action, ActSettings
+from consulguard.act.consul_kv_put import ConsulKvPut
+from consulguard.act.consul_maintenance import ConsulMaintenance
+from consulguard.act.consul_service_resolver import ConsulServiceResolver
+from consulguard.act.consul_service_splitter import ConsulServiceSplitter
+from consulguard.act.exec_run import ExecRun
+from consulguard.act.http_request import HttpRequest
+from consulguard.act.runner import perform, probe
+from consulguard.clock import SystemClock
+from consulguard.consulapi import ConsulClient
+from consulguard.model import Intent, Outcome, Result, Target
+from consulguard.testing.ports import free_ports
+
+BUILT_IN: tuple[type[Action[Any]], ...] = (
+    ConsulMaintenance,
+    ConsulServiceResolver,
+    ConsulServiceSplitter,
+    ConsulKvPut,
+    HttpRequest,
+    ExecRun,
+)
+ACTIONS: dict[str, Action[Any]] = {kind.name: kind() for kind in BUILT_IN}
+CLOCK = SystemClock()
+INSTANCE = Target(dc="dc1", service="web", node="local", instance="web-1")
+EPOCH = 7
+
+
+def intent(action: str, params: dict[str, Any], **fields: Any) -> Intent:
+    """An intent that may be sent now."""
+    given = {
+        "id": "run-1/0/1",
+        "target": INSTANCE,
+        "expires_at": CLOCK.now() + timedelta(seconds=60),
+        "epoch": EPOCH,
+        "timeout_s": 10.0,
+        "incident_id": "inc-1",
+    }
+    return Intent(action=action, params=params, **(given | fields))
+
+
+def context(address: str, settings: ActSettings | None = None, **fields: Any) -> ActContext:
+    """A context over a client for ``address``; the caller closes ``ctx.consul``."""
+    client = ConsulClient(addresses=[address])
+    return ActContext(
+        **(
+            {"consul": client, "clock": CLOCK, "settings": settings or ActSettings(), "fence": lambda: EPOCH}
+            | fields
+        )
+    )
+
+
+async def do(wanted: Intent, ctx: ActContext) -> Result:
+    return await perform(wanted, ACTIONS, ctx)
+
+
+async def look(wanted: Intent, ctx: ActContext) -> Outcome:
+    return (await probe(wanted, ACTIONS, ctx)).outcome
+
+
+def undo_of(done: Intent, result: Result, params: dict[str, Any] | None = None) -> Intent:
+    """The undo as the engine writes it: another id, the step's params unless it has its own."""
+    return intent(
+        done.action,
+        done.params if params is None else params,
+        id="run-1/0/undo1",
+        target=done.target,
+        undo=True,
+        saved=result.saved,
+        incident_id=done.incident_id,
+    )
+
+
+Handler = Callable[[web.Request], Any]
+
+
+@contextlib.asynccontextmanager
+async def serve(handler: Handler) -> AsyncIterator[str]:
+    """A real HTTP server on loopback that answers every request with ``handler``; gives its address."""
+    server = web.Server(handler, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def closed_address() -> str:
+    """An address on which nobody listens."""
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
