@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from consulguard import correlate, guard, health, plan
+from consulguard import correlate, guard, plan
 from consulguard.engine.judge import judge, refreshed
 from consulguard.engine.state import EngineState, Plan, PlannedStep
 from consulguard.events import AnyEffect, Look, Looked
@@ -47,13 +47,13 @@ def _due(known: Plan | None, at: datetime) -> bool:
 
 
 def _plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyEffect]:
-    subjects = correlate.subjects(state.book, incident, health.troubles(state.health))
+    subjects = correlate.subjects(state.book, incident, state.troubles())
     choice, considered = plan.choose(state.playbooks, subjects, state.view, at, state.policy)
     known = Plan(incident_id=incident.id, considered=considered, at=at)
+    busy = state.started(incident.id)
     if choice is None:
         state.plans[incident.id] = known
         return []
-    busy = state.started(incident.id)
     subject = busy.subject if busy is not None else _next_subject(state, incident, choice.subjects)
     nth = sum(r.incident_id == incident.id and r.effects > 0 for r in state.runs.values())
     run = busy or runs.begin(incident, choice.playbook, subject, at, nth)
@@ -128,7 +128,7 @@ def _move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:
     if run.effects == 0 and incident.state is not IncidentState.OPEN:
         state.runs.pop(run.id, None)
         return []
-    subjects = correlate.subjects(state.book, incident, health.troubles(state.health))
+    subjects = correlate.subjects(state.book, incident, state.troubles())
     run = runs.propose(refreshed(run, subjects), incident, at)
     if run.state.over or run.intent is None:
         return _keep(state, run, (), at)

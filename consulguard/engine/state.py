@@ -5,10 +5,12 @@ It can be written as JSON and read back (the journal's snapshots) without losing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
+from consulguard import health
 from consulguard.correlate import Book
 from consulguard.guard.situation import Storm
 from consulguard.health import HealthState
@@ -21,6 +23,8 @@ from consulguard.model import (
     Pause,
     Playbook,
     Run,
+    State,
+    Trouble,
     Value,
     Verdict,
     View,
@@ -78,6 +82,16 @@ class EngineState(msgspec.Struct, kw_only=True):
     at: datetime | None = None
     correlated_at: datetime | None = None
     dirty: bool = True  # something moved since the incidents were last worked out
+
+    def troubles(self) -> Mapping[str, Trouble]:
+        """What is not passing. A target our own run put into maintenance still counts as what it was before."""
+        found = health.troubles(self.health)
+        ours: dict[str, Trouble] = {}
+        for run in self.runs.values():
+            trouble = found.get(run.subject.target.key)
+            if run.holds_target and trouble is not None and trouble.state is State.MAINTENANCE:
+                ours[run.subject.target.key] = msgspec.structs.replace(trouble, state=run.subject.state)
+        return {**found, **ours} if ours else found
 
     def active_runs(self) -> list[Run]:
         """Runs that have touched the world, or are about to, and are not over."""

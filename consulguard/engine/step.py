@@ -107,7 +107,7 @@ def _correlate(state: EngineState, at: datetime) -> list[Incident]:
     if last is not None and (at - last).total_seconds() < gap:
         return []
     state.dirty, state.correlated_at = False, at
-    return correlate.update(state.book, health.troubles(state.health), at, policy)
+    return correlate.update(state.book, state.troubles(), at, policy)
 
 
 def _gap_s(state: EngineState) -> float:
@@ -117,7 +117,7 @@ def _gap_s(state: EngineState) -> float:
 
 
 def _storm(state: EngineState, at: datetime) -> None:
-    troubles = health.troubles(state.health)
+    troubles = state.troubles()
     state.storm = storm.update(
         state.storm,
         troubles=troubles,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from consulguard import correlate
 from consulguard.engine.state import EngineState, Plan, Told
 from consulguard.events import AnyEffect, Tell
-from consulguard.model import Incident, IncidentState, Member, Message, Role, Run
+from consulguard.model import Decision, Incident, IncidentState, Member, Message, Role, Run
 
 TOP = 5  # names listed before "+n more"
 STORM, VIEW, PAUSE, DIGEST = "storm", "view", "pause", "digest"
@@ -87,13 +87,18 @@ def _facts(
         ("Confidence", f"{incident.confidence:.0%}"),
         ("Affected", names([m.name for m in affected]) or "nobody"),
     ]
-    if plan is None or plan.playbook is None:
+    if runs:
+        facts.append(("Playbook", runs[-1].playbook.id))
+    elif plan is None or plan.playbook is None:
         facts.append(("Playbook", "none matches"))
     else:
         facts.append(("Playbook", f"{plan.playbook.id} ({plan.effective_mode})"))
         first = plan.steps[0] if plan.steps else None
-        if first is not None and not runs:
-            facts.append(("Next step", f"{first.name}: {first.verdict.decision}, {first.verdict.guard}"))
+        if first is not None:
+            held = first.verdict.decision is not Decision.ALLOW
+            final = held and first.verdict.retry_at is None
+            why = f", {first.verdict.guard}: {first.verdict.reason}" if final else ""
+            facts.append(("Next step", f"{first.name}: {first.verdict.decision}{why}"))
     if runs:
         facts.append(("Run", f"{runs[-1].state.value} {runs[-1].reason}".strip()))
     return tuple(facts)

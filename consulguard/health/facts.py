@@ -113,10 +113,12 @@ def _node(turn: Turn, fact: NodeFact) -> None:
     if fact.instances is None:
         return
     here = {target.key: target for target in fact.instances}
-    for target in list(turn.state.members.get(key, {}).values()):
+    for target in (*turn.state.members.get(key, {}).values(), *turn.index.hosted.get(key, {}).values()):
         if target.key not in here:
             _left(turn, target, fact.at)
     turn.state.members[key] = here
+    if not here:
+        del turn.state.members[key]
     for target in here.values():
         _is_back(turn, target, fact.at, only=REGISTRATION)
         if key in turn.state.troubles:
@@ -126,8 +128,8 @@ def _node(turn: Turn, fact: NodeFact) -> None:
 def _left(turn: Turn, target: Target, at: datetime) -> None:
     """An instance left the catalog.
 
-    With checks of its own their looks tell (absent). One that only its node made fail would look recovered now:
-    it is remembered as vanished instead. Leaving a node under maintenance is planned.
+    If it has memories, the looks at those checks will tell (absent). One that only its node made fail would look
+    recovered now: it is remembered as vanished instead. Leaving a node under maintenance is planned.
     """
     state, key = turn.state, target.key
     on_node = state.members.get(target.of_node().key)
@@ -139,7 +141,7 @@ def _left(turn: Turn, target: Target, at: datetime) -> None:
         state.folds.pop(key, None)
     turn.touched[key] = target
     trouble = state.troubles.get(key)
-    if trouble is None or mine or trouble.state is State.MAINTENANCE:
+    if trouble is None or thing is not None or trouble.state is State.MAINTENANCE:
         return
     memory = CheckMemory(
         target=target,

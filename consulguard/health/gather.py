@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from consulguard.health.memory import REGISTRATION, CheckMemory, Thing, Turn, owner
+from consulguard.health.memory import REGISTRATION, CheckMemory, Thing, Turn
 from consulguard.health.tables import RANK, TABLES, aggregated
 from consulguard.model import HealthChange, State, Target, Trouble
 
@@ -28,12 +28,8 @@ def settle(turn: Turn) -> None:
 
 
 def _instances_on(turn: Turn, node: str) -> list[tuple[str, Target]]:
-    """All that share the node's fate, as far as known: what facts placed there, and what has memories there."""
-    found = dict(turn.index.hosted.get(node, {}))
-    for target in turn.state.members.get(node, {}).values():
-        whose = owner(turn.state, target)
-        found[whose.key] = whose
-    return sorted(found.items())
+    """All that share the node's fate: whom facts placed there, and who has memories or troubles there."""
+    return sorted({**turn.index.hosted.get(node, {}), **turn.state.members.get(node, {})}.items())
 
 
 def _judge(turn: Turn, key: str, target: Target) -> bool:
@@ -42,12 +38,15 @@ def _judge(turn: Turn, key: str, target: Target) -> bool:
     thing = turn.index.things.get(key) or Thing(key, target)
     was = troubles.get(key)
     now = _trouble(turn, thing, was)
+    if now is None and not thing.checks:
+        turn.index.displace(thing)
     if now == was:
         return False
     if now is None:
         del troubles[key]
     else:
         troubles[key] = now
+        turn.index.place(thing)
     before = was.state if was else State.PASSING
     after = now.state if now else State.PASSING
     if after is not before:
@@ -62,7 +61,7 @@ def _judge(turn: Turn, key: str, target: Target) -> bool:
 def _trouble(turn: Turn, thing: Thing, was: Trouble | None) -> Trouble | None:
     parts: list[CheckMemory | Trouble] = [m for m in thing.checks.values() if m.state is not State.PASSING]
     node = turn.state.troubles.get(thing.node) if thing.node else None
-    if node is not None and _is_on(turn, thing):
+    if node is not None and _is_on(turn, thing, was):
         parts.append(node)
     found = _sum_up(thing.target, parts) if parts else None
     given = _INPUT[found.state if found else State.PASSING]
@@ -104,11 +103,13 @@ def _sum_up(target: Target, parts: list[CheckMemory | Trouble]) -> Trouble:
     )
 
 
-def _is_on(turn: Turn, thing: Thing) -> bool:
+def _is_on(turn: Turn, thing: Thing, was: Trouble | None) -> bool:
     """Whether the node's state is this instance's, too. Not a sidecar's (whom it serves is on the node as well),
     and not that of one that left.
     """
     if thing.key in turn.state.folds:
+        return False
+    if was is None and not thing.checks and thing.key not in turn.state.members.get(thing.node, {}):
         return False
     return not any(m.check == REGISTRATION and m.state is State.VANISHED for m in thing.checks.values())
 

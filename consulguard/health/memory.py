@@ -82,15 +82,16 @@ class Index:
     def __init__(self, state: HealthState) -> None:
         self.things: dict[str, Thing] = {}  # those with memories
         self.home: dict[str, Thing] = {}  # check key -> where its memory is
-        self.hosted: dict[str, dict[str, Target]] = {}  # node key -> instances with memories
+        self.hosted: dict[str, dict[str, Target]] = {}  # node key -> instances with memories or troubles
         self.left = 0  # how many of the memories are registrations
         self.tally: dict[str, dict[State, int]] = {}  # service key -> its instances that are not passing
         self.heap: list[tuple[datetime, str]] = []  # (due, check key); an entry is stale unless its memory agrees
         for key, memory in state.checks.items():
             self.attach(state, key, memory)
         self.reheap(state)
-        for trouble in state.troubles.values():
+        for key, trouble in state.troubles.items():
             if trouble.target.instance:
+                self.place(self.things.get(key) or Thing(key, trouble.target))
                 self.count(trouble.target.of_service().key, None, trouble.state)
 
     def attach(self, state: HealthState, key: str, memory: CheckMemory) -> Thing:
@@ -103,8 +104,7 @@ class Index:
         thing = self.things.get(thing_key)
         if thing is None:
             thing = self.things[thing_key] = Thing(thing_key, target)
-            if thing.node:
-                self.hosted.setdefault(thing.node, {})[thing_key] = target
+            self.place(thing)
         thing.checks[key] = memory
         self.home[key] = thing
         self.left += memory.check == REGISTRATION
@@ -115,10 +115,17 @@ class Index:
         self.left -= thing.checks.pop(key).check == REGISTRATION
         if not thing.checks:
             del self.things[thing.key]
-            if thing.node:
-                del self.hosted[thing.node][thing.key]
-                if not self.hosted[thing.node]:
-                    del self.hosted[thing.node]
+
+    def place(self, thing: Thing) -> None:
+        """An instance with a memory or a trouble is on its node, whether or not facts told so."""
+        if thing.node:
+            self.hosted.setdefault(thing.node, {})[thing.key] = thing.target
+
+    def displace(self, thing: Thing) -> None:
+        hosted = self.hosted.get(thing.node, {})
+        hosted.pop(thing.key, None)
+        if not hosted:
+            self.hosted.pop(thing.node, None)
 
     def count(self, service: str, was: State | None, now: State | None) -> None:
         tally = self.tally.setdefault(service, {})

@@ -154,12 +154,10 @@ def _moment(look: Observation) -> tuple[object, ...]:
     return (look.at, look.index, -_RANK[look.status], *same)
 
 
-def known(state: HealthState) -> tuple[Observation, ...]:
-    """What is not passing as far as this state knows: for a watcher that takes up where the last one ended."""
+def known(state: HealthState) -> tuple[tuple[Target, str], ...]:
+    """Target and check id of what is not passing: for a watcher that takes up where the last one ended."""
     return tuple(
-        Observation(
-            target=memory.target, check=memory.check, status=memory.seen, index=memory.index, at=memory.seen_at
-        )
+        (memory.target, memory.check)
         for memory in state.checks.values()
         if memory.state is not State.PASSING and memory.check != REGISTRATION
     )

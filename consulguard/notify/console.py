@@ -49,11 +49,12 @@ class ConsoleNotifier:
         """The stream is not ours to close."""
 
     def _write(self, block: Text) -> None:
-        if self._console is not None:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        writable = block.plain.encode(encoding, "replace").decode(encoding)
+        if self._console is not None and writable == block.plain:
             self._console.print(block, soft_wrap=True, markup=False, emoji=False, highlight=False)
         else:
-            encoding = getattr(self._stream, "encoding", None) or "utf-8"
-            self._stream.write(block.plain.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.write(writable + "\n")
         self._stream.flush()
 
 

@@ -2,8 +2,8 @@
 
 There is no expression, no attribute access and no second pass: a value that itself looks like a look-up stays as
 it is. Every value is text. Some parameters are more than text to the world, so what may be put into them is
-narrower: ``argv`` (each look-up is one whole item of safe characters), ``url`` and ``path`` (percent-encoded, never in the
-host) and ``key`` (one path segment).
+narrower: ``argv`` (each look-up is one whole item of safe characters), ``url`` and ``path`` (percent-encoded,
+never in the host) and ``key`` (one path segment).
 """
 
 from __future__ import annotations

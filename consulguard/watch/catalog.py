@@ -43,6 +43,7 @@ class Catalog:
         self._settings = settings
         self._edges: dict[str, EdgesFact] = {}
         self._doubted: tuple[frozenset[str], float] | None = None  # a shrunken list, and when it was first seen
+        self.listed = asyncio.Event()  # the services are known
         self.on_shrunk: Callable[[], None] = lambda: None
 
     async def services(self, answer: Answer) -> None:
@@ -55,6 +56,7 @@ class Catalog:
         self._crawler.queue.names(tags)
         self._crawler.changed(changed)
         await self._crawler.tell(facts)
+        self.listed.set()
 
     async def nodes(self, answer: Answer) -> None:
         rows = answer.json(list[Node])

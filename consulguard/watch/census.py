@@ -99,7 +99,7 @@ class Census:
                 count=row.InstanceCount,
                 nodes=tuple(sorted(set(row.Nodes or ()))),
                 tags=tuple(sorted(set(row.Tags or ()))) or old.tags,
-                destination=(row.ProxyFor or [""])[0] if row.Kind == PROXY else "",
+                destination=_destination(row, old.destination),
                 at=at,
             )
             facts += self._keep_service(row.Name, fact)
@@ -129,7 +129,7 @@ class Census:
             index=max((s.ModifyIndex for s in services), default=0),
             at=at,
         )
-        facts += self._keep_service(name, fact)
+        facts += self._keep_service(name, fact, relied_on=detailed)
         for entry in entries:
             facts += self._zone_hint(entry, at)
         return facts
@@ -140,13 +140,18 @@ class Census:
         if old is None:
             return []
         found = sorted(self._instance_target(node, service) for service in services)
-        return self._keep_node(msgspec.structs.replace(old, instances=tuple(found), at=at))
+        return self._keep_node(msgspec.structs.replace(old, instances=tuple(found), at=at), relied_on=True)
+
+    def node_calm(self, node: str, at: datetime) -> list[Fact]:
+        """The node is no longer of interest: its list of instances would only grow old."""
+        old = self.nodes.get(node)
+        return [] if old is None else self._keep_node(msgspec.structs.replace(old, instances=None, at=at))
 
     # ---- inside
 
-    def _keep_service(self, name: str, fact: ServiceFact) -> list[Fact]:
+    def _keep_service(self, name: str, fact: ServiceFact, *, relied_on: bool = False) -> list[Fact]:
         old = self.services.get(name)
-        if old is not None and not _news(old, fact, detailed=fact.instances is not None):
+        if old is not None and not _news(old, fact, relied_on=relied_on):
             return []
         if old is not None and old.destination != fact.destination:
             self.proxies[old.destination].discard(name)
@@ -155,9 +160,9 @@ class Census:
         self.services[name] = fact
         return [fact]
 
-    def _keep_node(self, fact: NodeFact) -> list[Fact]:
+    def _keep_node(self, fact: NodeFact, *, relied_on: bool = False) -> list[Fact]:
         old = self.nodes.get(fact.target.node)
-        if old is not None and not _news(old, fact, detailed=fact.instances is not None):
+        if old is not None and not _news(old, fact, relied_on=relied_on):
             return []
         self.nodes[fact.target.node] = fact
         return [fact]
@@ -217,11 +222,17 @@ def name_list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
-def _news(old: Fact, new: Fact, *, detailed: bool) -> bool:
+def _destination(row: UiService, known: str) -> str:
+    """Of a sidecar; one that stands for several services keeps the one it is known by."""
+    names = (row.ProxyFor or []) if row.Kind == PROXY else []
+    return known if known in names else next(iter(names), "")
+
+
+def _news(old: Fact, new: Fact, *, relied_on: bool) -> bool:
     """Whether ``new`` differs in more than its time, or ``old`` is too old to be relied on in trouble."""
     if msgspec.structs.replace(new, at=old.at) != old:
         return True
-    return detailed and (new.at - old.at).total_seconds() >= STALE_S
+    return relied_on and (new.at - old.at).total_seconds() >= STALE_S
 
 
 def _upstreams(services: Iterable[Service]) -> tuple[Upstream, ...]:

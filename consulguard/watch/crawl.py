@@ -129,7 +129,8 @@ class Crawler:
             now = self._now()
             if now - ticked >= 1.0:
                 ticked = now
-                self.queue.tick(now)
+                for node in self.queue.tick(now):
+                    self._facts += self._census.node_calm(node, self._clock.now())
             item, delay = self.queue.next(now)
             if self._facts and (delay > 0 or len(self._facts) >= FLUSH or now - self._since >= FLUSH_S):
                 await self.tell(())

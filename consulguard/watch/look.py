@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from consulguard.clock import Clock
 from consulguard.consulapi import Answer, ConsulClient, segment
-from consulguard.errors import BadAnswer, ConsulguardError, ConsulRefused, ConsulUnavailable
+from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import Look, Looked
 from consulguard.model import Status, Target
 from consulguard.watch.decode import Check, Entry, instance_status, worst
@@ -16,7 +16,7 @@ CAP = 64 * 1024 * 1024
 
 
 async def look(client: ConsulClient, clock: Clock, what: Look) -> Looked:
-    """Read ``what.target`` and the dependents with ``?consistent``. Never raises for what Consul does: see ``error``.
+    """Read ``what.target`` and the dependents with ``?consistent``. What Consul does wrong is in ``error``.
 
     An instance's status counts its own checks, its node's and its sidecar's; a service's is its worst instance's.
     """
@@ -25,7 +25,7 @@ async def look(client: ConsulClient, clock: Clock, what: Look) -> Looked:
             _target(client, what.target), *(_service(client, target) for target in what.dependents)
         )
     except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
-        return Looked(at=clock.now(), key=what.key, target=what.target, error=_sentence(error))
+        return Looked(at=clock.now(), key=what.key, target=what.target, error=str(error))
     status, healthy, registered, index = found
     names = [target.name for target in what.dependents]
     return Looked(
@@ -94,7 +94,3 @@ async def _read(client: ConsulClient, path: str, target: Target) -> Answer:
     if answer.filtered_by_acls:
         raise ConsulRefused("Consul left results out for lack of ACL rights", status=403)
     return answer
-
-
-def _sentence(error: ConsulguardError) -> str:
-    return str(error) or type(error).__name__

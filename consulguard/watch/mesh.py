@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from consulguard.clock import Clock
 from consulguard.consulapi import ConsulClient
 from consulguard.watch.book import HealthBook
@@ -36,8 +38,14 @@ class Mesh:
         names = Names(scope, namespace, client.partition)
         self.catalog = Catalog(self.census, names, self.crawler, clock, view, settings)
         self.health_sources = health_sources(self.health, settings)
-        self.catalog_sources = catalog_sources(self.catalog, server, settings, self.crawler.queue.bell)
+        self.catalog_sources = catalog_sources(self.catalog, server, settings, self._bell)
+        self.on_bell: Callable[[], None] = lambda: None
         view.version = server.version
+
+    def _bell(self) -> None:
+        """Some registration changed, and the list of services does not say which."""
+        self.crawler.queue.bell()
+        self.on_bell()
 
     @property
     def sources(self) -> list[Source]:

@@ -9,7 +9,7 @@ from consulguard.clock import Clock
 from consulguard.consulapi import ConsulClient
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import AnyEvent, Learned, Observed, ViewChanged
-from consulguard.model import Fact
+from consulguard.model import EdgesFact, Fact, Observation
 from consulguard.watch.audit import LEADER, LeaderProbe
 from consulguard.watch.catalog import NODES, SERVICES
 from consulguard.watch.feed import MAX_CONTACT_MS, Source
@@ -101,7 +101,7 @@ class _Once:
 async def read_once(client: ConsulClient, clock: Clock, settings: WatchSettings) -> list[AnyEvent]:
     """``Learned`` (all), ``Observed`` (all that is not passing), ``ViewChanged``. One look is never settled.
 
-    Only GETs, unless ``settings.acl_probe`` allows the read-only ACL probe. Raises ConsulUnavailable,
+    Only GETs, unless ``settings.acl_probe_once`` allows the read-only ACL probe. Raises ConsulUnavailable,
     ConsulRefused or BadAnswer when health or catalog cannot be read.
     """
     events: list[AnyEvent] = []
@@ -118,7 +118,7 @@ async def read_once(client: ConsulClient, clock: Clock, settings: WatchSettings)
     await mesh.crawler.tell(await once.details())
     if await LeaderProbe(client, view, settings).once():
         view.clear(LEADER)
-    if settings.acl_probe:
+    if settings.acl_probe_once:
         await Sight(client, clock, view, settings).ask()
     return _in_order(events, view, clock)
 
@@ -126,7 +126,7 @@ async def read_once(client: ConsulClient, clock: Clock, settings: WatchSettings)
 def _in_order(events: Iterable[AnyEvent], view: ViewKeeper, clock: Clock) -> list[AnyEvent]:
     """The last fact of each thing, then what is not passing, then whether to believe it."""
     facts: dict[tuple[str, str], Fact] = {}
-    observed = []
+    observed: list[Observation] = []
     for event in events:
         if isinstance(event, Learned):
             facts |= {_identity(fact): fact for fact in event.facts}
@@ -142,7 +142,7 @@ def _in_order(events: Iterable[AnyEvent], view: ViewKeeper, clock: Clock) -> lis
 
 
 def _identity(fact: Fact) -> tuple[str, str]:
-    return (type(fact).__name__, getattr(fact, "source", "") or fact.target.key)
+    return (type(fact).__name__, fact.source if isinstance(fact, EdgesFact) else fact.target.key)
 
 
 async def _settle(work: Iterable[Awaitable[None]]) -> None:

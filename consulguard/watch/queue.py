@@ -99,15 +99,19 @@ class CrawlQueue:
         elif item[0] == "service":
             self._fresh[item[1]] = None
 
-    def tick(self, now: float) -> None:
-        """Once a second: refresh what is active, and let go of what has been calm for long."""
+    def tick(self, now: float) -> list[str]:
+        """Once a second: refresh what is active. Returns the nodes that are let go, calm for long."""
+        calm: list[str] = []
         for item, until in list(self._until.items()):
             if until <= now:
                 del self._until[item]
                 if item[0] == "service":
                     self._fresh[item[1]] = None  # read once more, to drop the details
+                else:
+                    calm.append(item[1])
             elif now - self._read_at.get(item, 0.0) >= self._settings.refresh_s:
                 self._urge(item, now)
+        return calm
 
     def _urge(self, item: Item, now: float) -> None:
         last = self._read_at.get(item)

@@ -63,7 +63,7 @@ async def _from_nodes(client: ConsulClient) -> str:
     names = {row.Datacenter for row in answer.json(list[Node]) if row.Datacenter}
     if len(names) != 1:
         raise ConsulRefused(
-            "the datacenter cannot be told: no node is visible; the token needs node:read, or set it in the config",
+            "the datacenter cannot be told, for no node is visible: give the token node:read, or configure it",
             status=403,
         )
     return str(names.pop())

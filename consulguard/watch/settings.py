@@ -26,6 +26,7 @@ class WatchSettings(Value, frozen=True, kw_only=True):
     probe_s: float = 10.0  # leader probe
     audit_s: float = 90.0  # jittered by a third: 60 to 120
     acl_probe: bool = True  # POST /v1/internal/acl/authorize, read-only; at start and every acl_probe_s
+    acl_probe_once: bool = False  # the same in a one-shot read, which else sends nothing but GETs
     acl_probe_s: float = 3600.0
     ui_s: float = 900.0  # the whole fleet's counts, where the endpoint exists
     crawl_rate: float = 20.0  # services a second until each has been read once

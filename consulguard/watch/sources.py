@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import quote
 
 from consulguard.watch.catalog import NODES, SERVICES, Catalog
 from consulguard.watch.edges import KINDS, Kind
@@ -49,7 +50,7 @@ def catalog_sources(
     kinds = [_kind(kind, catalog, rate) for kind in KINDS if server.has(kind.min_version)]
     kv = Source(
         name="kv",
-        path=f"/v1/kv/{settings.kv_prefix}",
+        path=f"/v1/kv/{quote(settings.kv_prefix)}",
         params={"recurse": ""},
         apply=catalog.kv,
         rate=rate,

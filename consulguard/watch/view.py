@@ -149,6 +149,8 @@ class ViewKeeper:
 
     def at_once(self) -> View:
         """The view of a single look: trusted if nothing spoke against it, never settled."""
+        for problem in self._problems.values():
+            problem.grace_s = problem.grace_s if problem.grace_s == float("inf") else 0.0
         self.alive()
         view = self.build()
         return msgspec.structs.replace(view, settled=False, settled_at=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
@@ -25,7 +26,7 @@ from consulguard.watch.sources import UI_SERVICES
 from consulguard.watch.view import Emit, ViewKeeper
 
 SMALL_BYTES = 256 * 1024  # the fleet's counts are read on every bell while they are this small
-CONNECT = "consul"
+CONNECT, START = "consul", "start"
 log = structlog.get_logger("consulguard.watch")
 
 
@@ -50,8 +51,6 @@ class Watcher:
         self._resumed: list[tuple[Target, str]] = []
         self._focus: list[Target] = []
         self._feeds: list[Feed] = []
-        self._ui_bytes = 0
-        self._ui_wanted = asyncio.Event()
 
     def resume(self, known: Iterable[tuple[Target, str]]) -> None:
         """Before ``run``: (target, check) of what was not passing when an earlier life ended. What is no longer
@@ -71,6 +70,7 @@ class Watcher:
 
     async def run(self) -> None:
         view = ViewKeeper(self._clock, self._settings, self._emit)
+        view.problem(START, "Consul has not been read yet")
         async with asyncio.TaskGroup() as group:
             group.create_task(view.run(), name="watch view")
             await self._door(view, "watch", lambda: self._watch(view, group))
@@ -80,6 +80,7 @@ class Watcher:
     async def _watch(self, view: ViewKeeper, group: asyncio.TaskGroup) -> None:
         """Find out whom we talk to, then start every loop behind its own door."""
         mesh = await self._begin(view)
+        self._feeds = []
         health, crawler = mesh.health, mesh.crawler
         sight = Sight(self._client, self._clock, view, self._settings)
         readback = ReadBack(self._client, health, self._clock, view, self._settings)
@@ -108,6 +109,7 @@ class Watcher:
         ]
         if self._settings.acl_probe:
             loops.append(("acl", sight.run))
+        view.clear(START)
         for name, loop in loops:
             group.create_task(self._door(view, name, loop), name=f"watch {name}")
 
@@ -156,16 +158,22 @@ class Watcher:
 
     async def _counts(self, mesh: Mesh) -> None:
         """The whole fleet in one answer: at start, from time to time, and on every bell while it is cheap."""
+        await mesh.catalog.listed.wait()
+        wanted = asyncio.Event()
         while True:
+            size = SMALL_BYTES + 1
             try:
                 answer = await self._client.get(
                     UI_SERVICES, consistency="stale", max_bytes=self._settings.list_bytes, timeout_s=60.0
                 )
-                self._ui_bytes = len(answer.body)
+                size = len(answer.body)
                 await mesh.catalog.counts(answer)
             except (ConsulUnavailable, ConsulRefused, BadAnswer):
                 pass  # an unstable endpoint: the crawl tells the same, later
-            await asyncio.sleep(self._settings.ui_s)
+            mesh.on_bell = wanted.set if size <= SMALL_BYTES else (lambda: None)
+            wanted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wanted.wait(), self._settings.ui_s)
 
     # ---- the door
 
@@ -177,7 +185,7 @@ class Watcher:
                 return await loop()
             except ConsulguardError as error:
                 view.problem(source, f"{name}: {error}")
-            except Exception as error:  # noqa: BLE001 - the door; see above
+            except Exception as error:
                 log.exception("watch_loop_failed", loop=name)
                 view.problem(source, f"{name}: internal error: {type(error).__name__}: {error}")
             await asyncio.sleep(self._settings.backoff_max_s)

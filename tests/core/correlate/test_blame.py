@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from consulguard.model import EdgesFact, Role, ServiceFact, State, Upstream
 from consulguard.policy import CorrelatePolicy
+
 from tests.core.correlate.world import (
     T0,
     bad,
@@ -135,7 +135,14 @@ def test_an_instance_and_its_sidecar_are_one_unit():
 
 
 def test_the_order_in_which_sidecars_and_edges_are_learned_does_not_matter():
-    facts = [service("a"), service("b"), sidecar("a", "b"), edges("x", ("b-sidecar-proxy", "c")), service("c")]
+    facts = [
+        service("a"),
+        service("b"),
+        sidecar("a", "b"),
+        sidecar("b"),
+        edges("x", ("b-sidecar-proxy", "c")),
+        service("c"),
+    ]
     for order in (facts, facts[::-1]):
         (told,) = judged(graph(*order), *down("c"), *down("b"), *down("a"))
         assert roots([told]) == ["service:c"]

@@ -1,4 +1,4 @@
-"""The scenario table: one thing is wrong at a time. Each row: name, what is wrong, the guard, its decision, words."""
+"""The scenario table: one thing is wrong at a time, and one guard has to say so."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("the deny list", policy(deny=("pay-api",)), "self_protection", DENY, "pay-api is on the deny list"),
     Row(
-        "built-in even with an empty list", {**policy(deny=()), **aimed(SVC, expected=4)}, "self_protection", ALLOW
+        "an empty list denies nobody else", {**policy(deny=()), **aimed(SVC, expected=4)}, "self_protection", ALLOW
     ),
     Row(
         "consulguard with an empty list",

@@ -1,4 +1,4 @@
-"""From checks to instances, nodes and services: maintenance, dead nodes, sidecars, counts, corrections by facts."""
+"""From checks to instances, nodes and services: maintenance, dead nodes, sidecars, counts, facts."""
 
 from __future__ import annotations
 

@@ -123,12 +123,16 @@ def what_the_parts_say(state: HealthState) -> dict[str, tuple[State, int, frozen
         sum_up(target.key, list(mine(target)), "node")
     served = set(state.folds.values())
     for target in [*INSTANCES, *(served - set(INSTANCES))]:
-        placed = state.members.get(target.of_node().key, {})
-        here = {state.folds.get(key, member).key for key, member in placed.items()}
+        here = state.members.get(target.of_node().key, {})
         parts: list[Any] = mine(target)
         left = any(m.check == "registration" and m.state is State.VANISHED for m in parts)
         of_node = state.troubles.get(target.of_node().key)
-        if of_node and not left and target.key not in state.folds and (parts or target.key in here):
+        if (
+            of_node
+            and not left
+            and target.key not in state.folds
+            and (parts or target.key in here or target.key in state.troubles)
+        ):
             parts = [*parts, of_node]
         sum_up(target.key, parts, "instance")
     return found

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 from aiohttp import web
 from consulguard.act import ActContext, Action, ActSettings
 from consulguard.act.consul_kv_put import ConsulKvPut
@@ -95,6 +98,19 @@ async def serve(handler: Handler) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def raw(address: str, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+    """What a person with a shell would send, blocking; the decoded answer, None for 404 or no body."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    with contextlib.closing(connection):
+        data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        connection.request(method, path, body=data, headers={"X-Consul-Token": token} if token else {})
+        answer = connection.getresponse()
+        said = answer.read()
+        assert answer.status in (200, 404), said
+        return msgspec.json.decode(said) if answer.status == 200 and said else None
 
 
 def closed_address() -> str:

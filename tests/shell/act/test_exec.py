@@ -19,7 +19,7 @@ PYTHON = os.path.realpath(sys.executable)
 SETTINGS = ActSettings(allowed_commands=(PYTHON, "/bin/sleep"), kill_grace_s=0.5)
 
 # Starts a child that ignores SIGTERM, tells both pids, and waits for ever.
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+DEAF = "from signal import *; signal(SIGTERM, SIG_IGN); print('deaf', flush=True); import time; time.sleep(600)"
 FAMILY = f"""
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {DEAF!r}], stdout=subprocess.PIPE)

@@ -57,7 +57,8 @@ class SlackStub:
         what = self.script.popleft() if self.script else ""
         if isinstance(what, int):
             headers = {"Retry-After": "2"} if what == 429 else {}
-            return web.json_response({"ok": False, "error": "ratelimited"}, status=what, headers=headers)
+            error = "ratelimited" if what == 429 else "internal_error"
+            return web.json_response({"ok": False, "error": error}, status=what, headers=headers)
         if what and what not in ("cut", "garbage", "hang"):
             return web.json_response({"ok": False, "error": what})
         error = self._do(method, args)
