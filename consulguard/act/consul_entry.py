@@ -56,7 +56,7 @@ class EntryAction(Action[P]):
 
     @abstractmethod
     def fields(self, params: P) -> JsonObject:
-        """What the params say, as fields of the entry; fields not named stay as they are."""
+        """What the params say, as fields of the entry: None takes one away, those not named stay as they are."""
 
     def check_target(self, target: Target) -> None:
         check_target(target)
@@ -71,22 +71,19 @@ class EntryAction(Action[P]):
             return f"PUT /v1/config?cas=<index> {_json(saved['entry'])}"
         if intent.undo:
             return f"PUT /v1/config?cas=<index> with the {self.kind} {name} as it was before, or DELETE it"
-        body: JsonObject = {"Kind": self.kind, "Name": name} | self.fields(self.parse(intent.target, params))
-        body["Meta"] = {MARK: intent.id}
+        body = self._entry(self.parse(intent.target, params), intent, None) | {"Meta": {MARK: intent.id}}
         return f"PUT /v1/config?cas=<index> {_json(body)}"
 
     async def do(self, params: P, intent: Intent, ctx: ActContext) -> Ending:
         before = await self._read(intent.target, ctx)
         if _mark(before) == intent.id:
             return self._written(before, intent, _previous(before))
-        entry = {**_bare(before or {}), **self.fields(params)}
-        entry |= {"Kind": self.kind, "Name": intent.target.service, "Meta": _meta(before, intent)}
-        if await self._put(entry, before, intent, ctx):
-            return self._written(await self._read_back(intent, ctx), intent, before)
+        entry = self._entry(params, intent, before) | {"Meta": _meta(before, intent)}
+        written = await self._put(entry, before, intent, ctx)
         after = await self._read_back(intent, ctx)
-        if _mark(after) == intent.id:  # an earlier try of ours was applied in between
-            return self._written(after, intent, before)
-        return failed(f"the {self.kind} of {intent.target.service} was changed by someone else meanwhile")
+        if not written and _mark(after) != intent.id:  # else an earlier try of ours was applied in between
+            return failed(f"the {self.kind} of {intent.target.service} was changed by someone else meanwhile")
+        return self._written(after, intent, before)
 
     async def restore(self, intent: Intent, ctx: ActContext) -> Ending:
         present = await self._read(intent.target, ctx)
@@ -115,6 +112,10 @@ class EntryAction(Action[P]):
             return Outcome.DONE if _mark(present) == intent.id else Outcome.RETRY
         _, ours = self._origin(present, intent)
         return Outcome.RETRY if ours else Outcome.DONE
+
+    def _entry(self, params: P, intent: Intent, before: JsonObject | None) -> JsonObject:
+        fields = {"Kind": self.kind, "Name": intent.target.service, **_bare(before or {}), **self.fields(params)}
+        return {key: value for key, value in fields.items() if value is not None}
 
     # ---- one request each
 

@@ -59,6 +59,8 @@ class ResolverParams(Strict):
             raise ValueError(
                 "nothing to change: give redirect, failover, subsets, default_subset, connect_timeout"
             )
+        if self.redirect and self.failover:
+            raise ValueError("redirect or failover, not both")
         return self
 
 
@@ -70,7 +72,10 @@ class ConsulServiceResolver(EntryAction[ResolverParams]):
     Params: ClassVar[type[Strict]] = ResolverParams
 
     def fields(self, params: ResolverParams) -> JsonObject:
-        return camel(params.model_dump(exclude_defaults=True))
+        fields = camel(params.model_dump(exclude_defaults=True))
+        if params.redirect:  # Consul takes only one of the two
+            return fields | {"Failover": None}
+        return fields | {"Redirect": None} if params.failover else fields
 
 
 def camel(value: JsonObject) -> JsonObject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from consulguard import registry
@@ -12,8 +12,9 @@ from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
 from consulguard.engine import EngineState, step
+from consulguard.engine.step import DESCRIBE_S
 from consulguard.errors import ConfigError, PlaybookError
-from consulguard.events import AnyEvent, Configured, LeaseChanged
+from consulguard.events import AnyEvent, Configured, LeaseChanged, Woke
 from consulguard.plan import lint
 
 
@@ -56,6 +57,8 @@ def assess(given: Configured, events: Iterable[AnyEvent], past: EngineState | No
     state, _ = step(state, LeaseChanged(at=given.at, held=True, epoch=1, reason="dry run"))
     for event in events:
         state, _ = step(state, event)
+    if state.dirty and state.at is not None:  # something nobody describes: no fact will come any more
+        state, _ = step(state, Woke(at=state.at + timedelta(seconds=DESCRIBE_S)))
     return state
 
 

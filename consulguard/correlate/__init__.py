@@ -1,6 +1,6 @@
 """From troubles to incidents: the graph of who depends on whom, who is to blame, and what belongs together."""
 
-from consulguard.correlate.ask import callers, explained, find
+from consulguard.correlate.ask import callers, describes, explained, find, on_node
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents
 from consulguard.correlate.graph import Graph
@@ -17,12 +17,14 @@ __all__ = [
     "TopologyEdge",
     "blame",
     "callers",
+    "describes",
     "explained",
     "find",
     "graph_at",
     "healthy",
     "learn",
     "next_wake",
+    "on_node",
     "open_incidents",
     "root_key",
     "root_target",

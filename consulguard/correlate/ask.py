@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consulguard.correlate.book import ACTIVE, Book
-from consulguard.correlate.keys import root_target, service_key
+from consulguard.correlate.keys import node_key, root_target, service_key
+from consulguard.correlate.subjects import healthy
 from consulguard.model import Incident, Target, Trouble
 
 
@@ -17,6 +18,12 @@ def find(book: Book, incident_id: str) -> Incident | None:
     return incident
 
 
+def describes(book: Book, target: Target) -> bool:
+    """Whether a fact has told of the target's service, or, for a node, of the node."""
+    known = book.graph.services if target.service else book.graph.nodes
+    return (service_key(target) if target.service else node_key(target)) in known
+
+
 def callers(book: Book, service: Target, depth: int) -> tuple[Target, ...]:
     """Services that use this one, directly or over at most ``depth`` edges, nearest first, then by key."""
     seen = {service_key(service)}
@@ -26,6 +33,25 @@ def callers(book: Book, service: Target, depth: int) -> tuple[Target, ...]:
         seen.update(ring)
         found += [book.graph.index.targets[key] for key in ring if key in book.graph.index.targets]
     return tuple(found)
+
+
+def on_node(book: Book, node: Target, troubles: Mapping[str, Trouble]) -> tuple[tuple[str, int, int, int], ...]:
+    """(service, expected, healthy, serving on this node) of each service on the node; empty where that is not known.
+
+    A node that is in trouble itself serves nothing.
+    """
+    fact = book.graph.nodes.get(node_key(node))
+    if fact is None or fact.instances is None:
+        return ()
+    dead = node.of_node().key in troubles
+    serving: dict[str, int] = {}
+    for instance in fact.instances:
+        key = service_key(instance)
+        serving[key] = serving.get(key, 0) + int(not dead and instance.key not in troubles)
+    names = {service_key(i): i.service for i in fact.instances}
+    return tuple(
+        (names[key], book.graph.expected(key), healthy(book, key, troubles), serving[key]) for key in sorted(serving)
+    )
 
 
 def explained(book: Book, troubles: Mapping[str, Trouble], confident: float) -> frozenset[str]:

@@ -26,7 +26,9 @@ _WORST = (
 @dataclass(slots=True)
 class Coverage:
     failing: dict[str, list[str]] = field(default_factory=dict)  # service key -> trouble keys that fail
-    troubled: dict[str, list[str]] = field(default_factory=dict)  # service key -> trouble keys
+    troubled: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # service key -> trouble keys; the nodes' under ""
     states: dict[str, State] = field(default_factory=dict)  # service or trouble key -> the worst present state
 
     @staticmethod
@@ -36,7 +38,9 @@ class Coverage:
         for key in sorted(troubles):
             trouble = troubles[key]
             found.states[key] = trouble.state
-            if trouble.target.service:
+            if not trouble.target.service:
+                found.troubled.setdefault("", []).append(key)
+            else:
                 service = graph.owner(service_key(trouble.target))
                 worst = found.states.get(service, State.PASSING)
                 found.states[service] = min(worst, trouble.state, key=_WORST.index)

@@ -21,7 +21,7 @@ _ROLES = (Role.ROOT_CAUSE, Role.AFFECTED, Role.ISOLATED, Role.AT_RISK)
 def explain(
     graph: Graph, troubles: Mapping[str, Trouble], seen: Survey, found: Findings
 ) -> tuple[Explanation, ...]:
-    """One explanation per cause, in the causes' order."""
+    """One explanation per cause, in the causes' order. Members: by role and age, those at risk by nearness."""
     teller = _Teller(graph, seen, found, _soft_states(graph, troubles))
     victims: dict[str, list[tuple[Reach, str]]] = {}
     for key, reach in found.victims.items():
@@ -37,7 +37,7 @@ def explain(
             Explanation(
                 root=root_of(cause.kind, cause.target, cause.name),
                 confidence=confidence(graph, seen, found, case),
-                members=tuple(sorted(members + listed, key=_order)),
+                members=(*sorted(members, key=_order), *listed),
                 why=sentences(graph, seen, found, case),
             )
         )
@@ -76,7 +76,7 @@ class _Teller:
         return found
 
     def at_risk(self, cause: Cause, members: list[Member]) -> tuple[list[Member], int]:
-        """The nearest services that still stand and lean on the cause, and how many there are."""
+        """The nearest services that still stand and lean on the cause, nearest first, and how many there are."""
         near = self._leaning(cause, {service_key(m.target) for m in members if m.kind == "service"})
         listed = []
         for key in near[:AT_RISK_MAX]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TypeVar
 
 import msgspec
@@ -68,14 +69,17 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
         while len(self.highs) > _SERVICES_MAX:
             del self.highs[next(iter(self.highs))]
 
-    @property
+    @cached_property
     def index(self) -> Index:
         """The look-up tables beside the facts; never encoded."""
-        kept: dict[str, object] = self.__dict__
-        found = kept.get("index")
-        if not isinstance(found, Index):
-            found = kept["index"] = _indexed(self)
-        return found
+        index = Index()
+        for key, service in self.services.items():
+            index.put_service(key, None, service)
+        for key, node in self.nodes.items():
+            index.put_node(key, None, node)
+        for fact in self.edge_facts.values():
+            index.put_edges(None, fact)
+        return index
 
     # ---- services
 
@@ -168,14 +172,3 @@ def _swap(table: dict[str, F], key: str, new: F | None) -> tuple[F | None, F | N
     elif old is not None:
         del table[key]
     return old, new
-
-
-def _indexed(graph: Graph) -> Index:
-    index = Index()
-    for key, service in graph.services.items():
-        index.put_service(key, None, service)
-    for key, node in graph.nodes.items():
-        index.put_node(key, None, node)
-    for fact in graph.edge_facts.values():
-        index.put_edges(None, fact)
-    return index

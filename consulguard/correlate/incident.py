@@ -199,7 +199,8 @@ class _Turn:
         A root that is no failing thing by itself (a place, a hidden service) is where what it covered is.
         """
         roots = [member for member in old.members if member.role is Role.ROOT_CAUSE]
-        inferred = old.root.kind in ("node", "zone") or any(member.state is State.PASSING for member in roots)
+        hidden = any(member.state is State.PASSING for member in roots)
+        inferred = old.state is IncidentState.OPEN and (hidden or old.root.kind in ("node", "zone"))
         things = self.coverage.keys(roots) + (self.book.covers.get(old.id, []) if inferred else [])
         heirs = Counter(self.now[thing] for thing in things if thing in self.now)
         return min(heirs, key=lambda key: (-heirs[key], self.book.incidents[key].opened_at, key), default=None)

@@ -64,8 +64,11 @@ def _of(graph: Graph, seen: Survey, node: str) -> int:
 
 
 def _is_sick(graph: Graph, seen: Survey, node: str, policy: CorrelatePolicy) -> bool:
+    if node in seen.dead:
+        return True
     failing = _failing(seen, node)
-    return node in seen.dead or (failing > 0 and failing >= policy.group_share * _of(graph, seen, node))
+    listed = sum(graph.units(node).values())  # at most what ``_of`` counts, and cheaper
+    return failing >= policy.group_share * listed and 0 < failing >= policy.group_share * _of(graph, seen, node)
 
 
 def _stands_out(graph: Graph, seen: Survey, nodes: Iterable[str], least: int) -> bool:

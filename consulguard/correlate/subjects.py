@@ -39,7 +39,7 @@ def healthy(book: Book, key: str, troubles: Mapping[str, Trouble]) -> int:
             own.add((node_key(trouble.target), trouble.target.instance))
     touched = {node for node, _ in own}
     bad = len(own) + len(fronts - touched)
-    for name in fact.nodes:
+    for name in fact.nodes if book.troubled.get("") else ():
         node = node_key(
             Target(dc=fact.target.dc, partition=fact.target.partition, peer=fact.target.peer, node=name)
         )

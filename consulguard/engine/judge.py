@@ -7,7 +7,7 @@ import msgspec
 from consulguard import correlate, guard
 from consulguard.engine.state import EngineState
 from consulguard.events import Looked
-from consulguard.guard.situation import Situation
+from consulguard.guard.situation import Situation, Stake
 from consulguard.model import Incident, Intent, Run, Subject, Verdict
 
 
@@ -43,9 +43,29 @@ def situation(
         first_effect=run.effects == 0,
         undo=intent.undo,
         storm=state.storm,
+        seen_index=_seen_index(state, run),
+        stakes=_stakes(state, run),
         graph_at=correlate.graph_at(state.book, incident),
         lease_held=state.lease_held,
         looked=looked,
+    )
+
+
+def _seen_index(state: EngineState, run: Run) -> int:
+    """Consul's index at which the trouble was seen: an older read proves nothing."""
+    trouble = state.troubles().get(run.subject.target.key)
+    return trouble.index if trouble is not None else 0
+
+
+def _stakes(state: EngineState, run: Run) -> tuple[Stake, ...]:
+    """What a node target takes with it: each service on it, with its counts. Empty for anything else."""
+    if run.subject.scope != "node":
+        return ()
+    return tuple(
+        Stake(service=name, expected=expected, healthy=healthy, serving=serving)
+        for name, expected, healthy, serving in correlate.on_node(
+            state.book, run.subject.target, state.troubles()
+        )
     )
 
 

@@ -27,6 +27,9 @@ from consulguard.events import (
 from consulguard.guard import storm
 from consulguard.model import Incident, Pause
 
+CROWD = 1_000  # not passing at once: from here on what costs in proportion to them is done less often
+DESCRIBE_S = 2.0  # how long incidents wait for the facts about something that just failed
+
 
 def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEffect, ...]]:
     """Apply one event. ``state`` is consumed: use the one that is returned."""
@@ -103,6 +106,8 @@ def _correlate(state: EngineState, at: datetime) -> list[Incident]:
     due = correlate.next_wake(state.book, policy)
     if not state.dirty and (due is None or due > at):
         return []
+    if _undescribed(state, at):
+        return []
     last, gap = state.correlated_at, _gap_s(state)
     if last is not None and (at - last).total_seconds() < gap:
         return []
@@ -110,10 +115,18 @@ def _correlate(state: EngineState, at: datetime) -> list[Incident]:
     return correlate.update(state.book, state.troubles(), at, policy)
 
 
+def _undescribed(state: EngineState, at: datetime) -> bool:
+    """Whether something failed this very moment that no fact describes yet: a sidecar would look like a service."""
+    fresh, troubles = at - timedelta(seconds=DESCRIBE_S), state.troubles()
+    return len(troubles) < CROWD and any(
+        t.not_passing_since > fresh and not correlate.describes(state.book, t.target) for t in troubles.values()
+    )
+
+
 def _gap_s(state: EngineState) -> float:
     """In a storm incidents are worked out less often, so that the loop keeps up."""
     crowd = len(health.troubles(state.health))
-    return max(state.policy.correlate.min_interval_s, 0.0 if crowd < 1_000 else 1.0 if crowd < 10_000 else 5.0)
+    return max(state.policy.correlate.min_interval_s, 0.0 if crowd < CROWD else 1.0 if crowd < 10_000 else 5.0)
 
 
 def _storm(state: EngineState, at: datetime) -> None:
@@ -138,8 +151,9 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
         tell.next_wake(state, at),
         *(p.until for p in state.pauses),
     ]
-    if state.dirty and state.correlated_at is not None:
-        moments.append(state.correlated_at + timedelta(seconds=_gap_s(state)))
+    if state.dirty:
+        moments.append((state.correlated_at or at) + timedelta(seconds=_gap_s(state)))
+        moments.append(at + timedelta(seconds=DESCRIBE_S / 4))
     soon = at + timedelta(milliseconds=50)
     wanted = [max(m, soon) for m in moments if m is not None]
     return [Wake(at=min(wanted))] if wanted else []

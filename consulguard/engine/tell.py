@@ -73,7 +73,6 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         incident=incident,
         facts=_facts(incident, affected, plan, runs),
         thread=tuple(line for r in runs for line in r.log),
-        text=" ".join(incident.why),
     )
 
 
@@ -95,9 +94,8 @@ def _facts(
         facts.append(("Playbook", f"{plan.playbook.id} ({plan.effective_mode})"))
         first = plan.steps[0] if plan.steps else None
         if first is not None:
-            held = first.verdict.decision is not Decision.ALLOW
-            final = held and first.verdict.retry_at is None
-            why = f", {first.verdict.guard}: {first.verdict.reason}" if final else ""
+            stopped = first.verdict.decision in (Decision.DENY, Decision.ASK)
+            why = f", {first.verdict.guard}: {first.verdict.reason}" if stopped else ""
             facts.append(("Next step", f"{first.name}: {first.verdict.decision}{why}"))
     if runs:
         facts.append(("Run", f"{runs[-1].state.value} {runs[-1].reason}".strip()))

@@ -47,8 +47,9 @@ def strictest(answers: Iterable[Answer]) -> Answer:
     """The first of the highest rank; a WAIT ends when the last of them ends. Raises ValueError for none."""
     known = list(answers)
     first = max(known, key=lambda a: RANK[a.decision])
-    ends = [a.retry_at for a in known if a.retry_at is not None]
-    return first._replace(retry_at=max(ends, default=None))
+    if first.decision is not Decision.WAIT:
+        return first
+    return first._replace(retry_at=max(a.retry_at for a in known if a.retry_at is not None))
 
 
 def age_s(s: Situation, moment: datetime) -> float:

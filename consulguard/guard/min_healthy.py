@@ -69,10 +69,12 @@ def _floor(s: Situation, stake: Stake) -> Answer:
     left = stake.healthy - _open(s) - stake.serving
     have = f"{stake.healthy} of {plural(stake.expected, 'instance')} of {stake.service} are healthy"
     text = f"{have}; acting would leave {max(left, 0)}, at least {need} are needed"
-    if reach(s).kind == "service":
+    if reach(s).kind == "service" and stake.expected > 1:
         return allow(text) if left >= need else ask(f"{text}; it is about the whole service, so a person decides")
     if stake.expected > 1:
         return allow(text) if left >= need else deny(text)
+    if not stake.serving and not stake.healthy:
+        return allow(f"the only instance of {stake.service} is down: nothing is left to take away")
     if limits.allow_last_instance:
         return ask(f"{text}; the playbook says allow_last_instance, so a person decides")
     return deny(f"{text}, and the playbook does not say allow_last_instance")

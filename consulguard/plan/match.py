@@ -77,7 +77,7 @@ def _mismatch(match: Match, found: Mapping[str, tuple[str, ...]]) -> tuple[int, 
     """The first condition that is not true, with how far the comparison came. None: all are true."""
     scope, role, state = found["scope"][0], found["role"][0], found["state"][0]
     if match.scope not in ("any", scope):
-        return 0, f"it is for a {match.scope}; here is a {scope}"
+        return 0, f"it is for scope {match.scope}; here is scope {scope}"
     if match.role not in ("any", role):
         return 1, f"it is for role {match.role}; {_who(found)} is {role}"
     if state not in match.states:

@@ -43,7 +43,7 @@ RoleName = Literal["root_cause", "affected", "any"]
 ScopeName = Literal["instance", "service", "node", "zone", "any"]
 StateName = Literal["warning", "critical", "maintenance", "flapping", "vanished", "unknown"]
 UnlessName = Literal["maintenance", "flapping", "untrusted_view"]
-Outcome = Literal["no_match", "notify_only", "observe", "waiting", "awaiting_approval", "done", "failed", "held"]
+Outcome = Literal["notify_only", "observe", "waiting", "awaiting_approval", "allowed", "denied"]
 
 
 def _matcher(text: str) -> str:

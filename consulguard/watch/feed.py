@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from consulguard.consulapi import Answer, ConsulClient
 from consulguard.errors import BadAnswer, ConsulguardError, ConsulRefused, ConsulUnavailable
@@ -16,6 +17,8 @@ from consulguard.watch.settings import WatchSettings
 from consulguard.watch.view import ViewKeeper
 
 T = TypeVar("T")
+RETRY_S = 15.0  # after a bug, before its loop is started again
+log = structlog.get_logger("consulguard.watch")
 MAX_CONTACT_MS = 5000  # a follower that has not heard from its leader for longer shows frozen states
 
 
@@ -168,3 +171,18 @@ class Feed:
             return None
         finally:
             self._scope = None
+
+
+async def door(view: ViewKeeper, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run one of the watcher's loops. The only broad except of this room: a bug in one loop costs the view its
+    trust, not the house its eyes.
+    """
+    source = f"internal {name}"
+    while True:
+        try:
+            return await loop()
+        except Exception as error:
+            log.exception("watch_loop_failed", loop=name)
+            view.problem(source, f"{name}: internal error: {type(error).__name__}: {error}")
+        await asyncio.sleep(RETRY_S)
+        view.clear(source)

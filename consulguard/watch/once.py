@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 
 from consulguard.clock import Clock
-from consulguard.consulapi import ConsulClient
+from consulguard.consulapi import Answer, ConsulClient
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import AnyEvent, Learned, Observed, ViewChanged
-from consulguard.model import EdgesFact, Fact, Observation
-from consulguard.watch.audit import LEADER, LeaderProbe
+from consulguard.model import EdgesFact, Fact, Observation, Status
+from consulguard.watch.audit import LEADER, NOT_PASSING, LeaderProbe
 from consulguard.watch.catalog import NODES, SERVICES
+from consulguard.watch.decode import Check, status_of
 from consulguard.watch.feed import MAX_CONTACT_MS, Source
-from consulguard.watch.health import CRITICAL, WARNING
+from consulguard.watch.health import CRITICAL, ODD, WARNING
 from consulguard.watch.mesh import Mesh
 from consulguard.watch.server import detect
 from consulguard.watch.settings import WatchSettings
@@ -58,6 +59,15 @@ class _Once:
                     raise
                 tell = self.view.problem if source.essential else self.view.note
                 tell(source.name, f"{source.name}: {error}")
+
+    async def odd(self) -> None:
+        """States that Consul does not define are in no set of their own."""
+
+        async def apply(answer: Answer) -> None:
+            checks = answer.json(list[Check])
+            await self.mesh.health.take(ODD, [c for c in checks if status_of(c) is Status.UNKNOWN])
+
+        await self.source(Source(name=ODD, path="/v1/health/state/any", params=NOT_PASSING, apply=apply))
 
     async def counts(self) -> None:
         """Unstable API: nice to have."""
@@ -114,6 +124,7 @@ async def read_once(client: ConsulClient, clock: Clock, settings: WatchSettings)
     once = _Once(client, clock, settings, mesh, view)
     await mesh.catalog.declared()
     await _settle([once.source(source) for source in mesh.sources])
+    await once.odd()
     await once.counts()
     await mesh.crawler.tell(await once.details())
     if await LeaderProbe(client, view, settings).once():

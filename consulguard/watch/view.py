@@ -63,6 +63,7 @@ class ViewKeeper:
             if name in self._first:
                 self._first.discard(name)
                 self.dirty.set()
+            self.alive()
 
     def problem(self, source: str, text: str, *, grace_s: float = 0.0) -> None:
         """Something is wrong; after ``grace_s`` it costs the trust. The first text of an episode stays."""
@@ -98,7 +99,7 @@ class ViewKeeper:
             self.dirty.set()
 
     def alive(self) -> None:
-        """The leader answered just now: without any problem, what we hold is as of now."""
+        """The leader, or a feed through it, answered just now: without any problem, what we hold is as of now."""
         if not self._first and not any(p.grace_s != float("inf") for p in self._problems.values()):
             self._as_of = self._clock.now()
 

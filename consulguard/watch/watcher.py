@@ -10,11 +10,11 @@ import structlog
 
 from consulguard.clock import Clock
 from consulguard.consulapi import ConsulClient
-from consulguard.errors import BadAnswer, ConsulguardError, ConsulRefused, ConsulUnavailable
+from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import AnyEvent, Look, Looked
 from consulguard.model import Target
 from consulguard.watch.audit import Audit, LeaderProbe
-from consulguard.watch.feed import Feed
+from consulguard.watch.feed import Feed, door
 from consulguard.watch.look import look
 from consulguard.watch.mesh import Mesh
 from consulguard.watch.pace import Backoff
@@ -73,7 +73,7 @@ class Watcher:
         view.problem(START, "Consul has not been read yet")
         async with asyncio.TaskGroup() as group:
             group.create_task(view.run(), name="watch view")
-            await self._door(view, "watch", lambda: self._watch(view, group))
+            await door(view, "watch", lambda: self._watch(view, group))
 
     # ---- start
 
@@ -111,7 +111,7 @@ class Watcher:
             loops.append(("acl", sight.run))
         view.clear(START)
         for name, loop in loops:
-            group.create_task(self._door(view, name, loop), name=f"watch {name}")
+            group.create_task(door(view, name, loop), name=f"watch {name}")
 
     async def _begin(self, view: ViewKeeper) -> Mesh:
         """Ask until Consul says who it is; what was told before is taken over."""
@@ -174,19 +174,3 @@ class Watcher:
             wanted.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wanted.wait(), self._settings.ui_s)
-
-    # ---- the door
-
-    async def _door(self, view: ViewKeeper, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """The watcher's only broad except: a bug in one loop costs the view its trust, not the house its eyes."""
-        source = f"internal {name}"
-        while True:
-            try:
-                return await loop()
-            except ConsulguardError as error:
-                view.problem(source, f"{name}: {error}")
-            except Exception as error:
-                log.exception("watch_loop_failed", loop=name)
-                view.problem(source, f"{name}: internal error: {type(error).__name__}: {error}")
-            await asyncio.sleep(self._settings.backoff_max_s)
-            view.clear(source)

@@ -220,7 +220,7 @@ def _look(target: Target, status: Status, story: Story, number: int, at: datetim
 
 
 def subjects_of(story: Story) -> tuple[Subject, ...]:
-    """The root's subjects by hand. To be replaced by what ``engine.step`` makes of ``events_of(story)``."""
+    """The root's subjects by hand, to vary them; the recording itself goes through the engine."""
     targets = _targets(story.trouble)
     if story.scope == "service":
         targets = (targets[0].of_service(),)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from consulguard import plan
+from consulguard.app import stories
 from consulguard.events import AnyEvent
 from consulguard.model import ActionInfo, Incident, IncidentState, Mode, Playbook, Role, Root, State, View
 from consulguard.policy import Policy
@@ -41,16 +42,7 @@ def actions() -> tuple[list[ActionInfo], dict[str, type]]:
     project = tomllib.loads((PLAYBOOKS.parent / "pyproject.toml").read_text())["project"]
     declared = project["entry-points"]["consulguard.actions"]
     found = {name: EntryPoint(name, value, "consulguard.actions").load() for name, value in declared.items()}
-    infos = [
-        ActionInfo(
-            name=name,
-            idempotent=action.idempotent,
-            touches=action.touches,
-            undoable=action.undoable,
-            destructive=action.destructive,
-        )
-        for name, action in found.items()
-    ]
+    infos = [action.info() for action in found.values()]
     return infos, {name: action.Params for name, action in found.items()}
 
 
@@ -98,6 +90,15 @@ def test_each_is_chosen_among_all_in_its_story_and_can_be_filled_in(file: plan.P
         for step in choice.playbook.steps:
             filled = plan.fill(step.params, plan.scope(incident, subject, choice.playbook))
             assert "${" not in msgspec.json.encode(filled).decode()
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda f: f.playbook.id)
+def test_each_story_holds_in_the_engine(file: plan.PlaybookFile) -> None:
+    infos, _ = actions()
+    decode = msgspec.json.Decoder(AnyEvent).decode
+    for story in file.tests:
+        events = [decode(line) for line in (PLAYBOOKS / story.given).read_text().splitlines()]
+        assert stories.problems(file.playbook, story, events, infos) == []
 
 
 @pytest.mark.parametrize("name", [n for n in STORIES if n != "tell-people"])

@@ -28,12 +28,19 @@ class ConsulTwin:
     The indexes, blocking queries, errors and headers are those of 1.8.7, proved by ``tests/contract/consul``.
     """
 
-    def __init__(self, *, node: str = "local", datacenter: str = "dc1", version: str = "1.8.7") -> None:
+    def __init__(
+        self,
+        *,
+        node: str = "local",
+        datacenter: str = "dc1",
+        version: str = "1.8.7",
+        node_meta: dict[str, str] | None = None,
+    ) -> None:
         self.node = node
         self.requests: Counter[tuple[str, str]] = Counter()  # (method, path) -> how often
         self.world = new_world(datacenter, version, node)
         self._listeners: dict[str, Listener] = {}
-        self._make_agent(node, "127.0.0.1")
+        self._make_agent(node, "127.0.0.1", node_meta)
         server = ServiceRow(id="consul", service="consul", port=8300, meta={"version": version})
         self.world.catalog.put_service(node, server)
 

@@ -102,6 +102,27 @@ def test_a_cause_that_turns_out_to_be_a_victim_merges():
     assert story.closed()[0].merged_into == story.one().id
 
 
+def test_a_hidden_cause_merges_into_the_cause_that_takes_its_victims():
+    story = Story(service("a", "s"), service("b", "s"), service("s", "t"), service("t"), service("x", "t"))
+    found = [*down("a"), *down("b")]
+    (hidden,) = story.now(0, found)
+    assert names(hidden) == ("service", "s")
+    story.now(1, [*found, *down("t", seconds=1)])
+    found += [*down("t", seconds=1), *down("s", seconds=2)]
+    story.now(2, found)
+    assert names(story.one()) == ("service", "t")
+    assert [i.state for i in story.closed()] == [IncidentState.MERGED]
+
+
+def test_a_cause_that_recovers_resolves_though_its_victim_fails_for_another():
+    story = Story(service("a", "b", "c"), service("b"), service("c"))
+    story.now(0, [*down("a"), *down("b", seconds=1)])
+    story.now(1, [*down("a"), *down("b", seconds=1), *down("c", seconds=2)])
+    story.now(2, [*down("a"), *down("c", seconds=2)])
+    by_root = {i.root.name: i.state for i in open_incidents(story.book)}
+    assert by_root == {"b": IncidentState.RECOVERING, "c": IncidentState.OPEN}
+
+
 def test_a_victim_left_alone_when_its_root_recovers_keeps_the_incident():
     story = Story(*CHAIN)
     (opened,) = story.now(0, [*down("b"), *down("c")])

@@ -7,7 +7,9 @@ from consulguard.guard import ORDER, combine, judge
 from consulguard.guard.answer import Answer, allow
 from consulguard.guard.order import Order
 from consulguard.guard.situation import Situation
+from consulguard.model import Decision
 
+from tests.core.guard.rows import Row
 from tests.core.guard.scenes import scene
 from tests.core.guard.table import ROWS
 
@@ -29,10 +31,11 @@ def test_a_switched_off_guard_is_noticed(name: str) -> None:
     assert told, f"no scenario needs {name}"
 
 
-def test_the_table_is_decided_by_the_guard_it_names() -> None:
-    """Not only somewhere: a row that says it stands alone is decided otherwise without its guard."""
-    for row in ROWS:
-        s = SCENES[row.name]
-        verdict = combine(judge(s))
-        if row.alone and verdict.decision is row.decision and row.decision != "ALLOW":
-            assert verdict.guard == row.guard, row.name
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.alone and r.decision is not Decision.ALLOW], ids=lambda r: r.name
+)
+def test_a_row_that_stands_alone_is_decided_by_the_guard_it_names(row: Row) -> None:
+    s = SCENES[row.name]
+    verdict, weaker = combine(judge(s)), combine(judge(s, without(row.guard)))
+    assert (verdict.guard, verdict.decision) == (row.guard, row.decision)
+    assert weaker.decision is not row.decision

@@ -6,8 +6,9 @@ import pytest
 from consulguard.guard import ORDER, combine, judge
 from consulguard.model import Decision
 
+from tests.core.guard.rows import Row
 from tests.core.guard.scenes import scene
-from tests.core.guard.table import ROWS, Row
+from tests.core.guard.table import ROWS
 
 
 def test_where_nothing_is_wrong_every_guard_allows() -> None:

@@ -18,9 +18,8 @@ ACTIONS = [
     ActionInfo(name="exec.run", idempotent=False, touches="instance"),
     ActionInfo(name="node.delete", idempotent=False, touches="node", destructive=True),
 ]
-OTHER = playbook(
-    ("name: restart", "name: fail-over"), ("priority: 50", "priority: 1"), ("playbook: fail-over", "notify: x")
-)
+LOW = ("priority: 50", "priority: 1")
+OTHER = playbook(("name: restart", "name: fail-over"), LOW, ("playbook: fail-over", "notify: x"))
 
 
 def rules(*books: Playbook) -> list[str]:
@@ -46,12 +45,15 @@ def test_a_good_set_has_no_findings() -> None:
         (("    undo: {uses: consul.maintenance, with: {enable: false}}\n", ""), "missing-undo"),
         (("uses: exec.run", "uses: node.delete"), "destructive"),
         (("pay-.*", "pay-.*|cons.*"), "protected"),
-        (("name: restart", "name: fail-over"), "duplicate-name"),
     ],
 )
 def test_each_finding(change: tuple[str, str], rule: str) -> None:
     found = rules(playbook(change))
     assert any(f.endswith(f":{rule}") for f in found), found
+
+
+def test_a_name_used_twice_is_a_finding() -> None:
+    assert rules(playbook(), msgspec.structs.replace(playbook(), priority=7)) == ["restart:duplicate-name"]
 
 
 def test_acting_without_looking_is_a_finding() -> None:
@@ -67,9 +69,8 @@ def test_a_step_that_does_what_the_undo_would_do_needs_none() -> None:
 
 def test_escalations_that_run_in_a_circle() -> None:
     one = playbook(("name: restart", "name: a"), ("playbook: fail-over", "playbook: b"))
-    two = playbook(
-        ("name: restart", "name: b"), ("priority: 50", "priority: 2"), ("playbook: fail-over", "playbook: a")
-    )
+    two = playbook(("name: restart", "name: b"), LOW, ("playbook: fail-over", "playbook: a"))
+    two = msgspec.structs.replace(two, priority=2)
     assert rules(one, two) == ["a:escalation-cycle", "b:escalation-cycle"]
 
 
@@ -133,7 +134,7 @@ def test_a_tie_is_a_finding() -> None:
     assert rules(playbook(), playbook(("name: restart", "name: again"))) == ["again:tie"]
 
 
-VALUES = ["", "a", "b", "ab"]
+ANY = st.sampled_from(["", "a", "b", "ab"])
 MATCHERS = st.builds(
     Matcher,
     name=st.sampled_from(["service", "tag", "meta.unit"]),
@@ -143,12 +144,7 @@ MATCHERS = st.builds(
 
 
 @settings(max_examples=300)
-@given(
-    st.lists(MATCHERS, max_size=4),
-    st.sets(st.sampled_from(VALUES)),
-    st.sampled_from(VALUES),
-    st.sampled_from(VALUES),
-)
+@given(st.lists(MATCHERS, max_size=4), st.sets(ANY), ANY, ANY)
 def test_what_contradicts_is_never_true(found: list[Matcher], tags: set[str], meta: str, service: str) -> None:
     made = dict(labels(subject(tags=tuple(sorted(tags)), meta={"unit": meta} if meta else {})))
     made["service"] = (service,)

@@ -62,7 +62,7 @@ def test_a_match_and_its_sentence() -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"scope": "service"}, "it is for a instance; here is a service"),
+        ({"scope": "service"}, "it is for scope instance; here is scope service"),
         ({"role": Role.AFFECTED}, "it is for role root_cause; pay-api-1 is affected"),
         ({"state": State.WARNING}, "it is for state critical; pay-api-1 is warning"),
         (

@@ -11,7 +11,7 @@ FILE = Path(__file__).parents[3] / "docs" / "playbook.schema.json"
 
 
 def test_the_published_schema_is_current() -> None:
-    assert json.loads(FILE.read_text()) == json_schema(), "run python scripts/make-schema.py"
+    assert json.loads(FILE.read_text()) == json_schema(), "run make docs"
 
 
 def test_it_helps_an_editor() -> None:
@@ -19,5 +19,5 @@ def test_it_helps_an_editor() -> None:
     assert schema["additionalProperties"] is False
     assert {"name", "match", "steps"} <= set(schema["required"])
     match = schema["$defs"]["MatchModel"]["properties"]
-    assert match["for"]["default"] == "60s"
+    assert match["for"]["default"] == "1m"
     assert "with" in schema["$defs"]["StepModel"]["properties"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
@@ -111,6 +112,15 @@ def raw(address: str, method: str, path: str, body: Any = None, *, token: str = 
         said = answer.read()
         assert answer.status in (200, 404), said
         return msgspec.json.decode(said) if answer.status == 200 and said else None
+
+
+def register(address: str, name: str, instance: str, *, token: str = "") -> None:
+    """Register with the agent and wait until the catalog knows it."""
+    raw(address, "PUT", "/v1/agent/service/register", {"Name": name, "ID": instance, "Port": 80}, token=token)
+    end = CLOCK.monotonic() + 10
+    while not raw(address, "GET", f"/v1/catalog/service/{name}", token=token):
+        assert CLOCK.monotonic() < end, f"{instance} did not reach the catalog"
+        time.sleep(0.02)
 
 
 def closed_address() -> str:

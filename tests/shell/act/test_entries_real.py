@@ -1,4 +1,4 @@
-"""``consul.service_resolver`` and ``consul.service_splitter`` on a real server: check-and-set, saved entry, undo."""
+"""``consul.service_resolver`` and ``consul.service_splitter`` on a real server."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ OTHERS: dict[str, dict[str, Any]] = {
         "Meta": {"team": "sre"},
     },
     "service-splitter": {"Splits": [{"Weight": 100}], "Meta": {"team": "sre"}},
+}
+WRITTEN: dict[str, dict[str, Any]] = {
+    "consul.service_resolver": {"Redirect": {"Service": "standby"}},
+    "consul.service_splitter": {"Splits": [{"Weight": 66.6}, {"Weight": 33.4, "Service": "standby"}]},
 }
 BOTH = pytest.mark.parametrize(("action", "params"), [RESOLVER, SPLITTER], ids=["resolver", "splitter"])
 
@@ -76,6 +80,7 @@ async def test_written_where_there_was_none_and_deleted_again(
     assert result.outcome is Outcome.DONE
     written = entry(real_consul_module, action)
     assert written["Meta"]["consulguard"] == wanted.id
+    assert WRITTEN[action].items() <= written.items()
     assert result.index == written["ModifyIndex"]
     assert await look(wanted, ctx) is Outcome.DONE
     undo = undo_of(wanted, result)
@@ -97,6 +102,7 @@ async def test_an_earlier_entry_comes_back_exactly(
     assert result.outcome is Outcome.DONE
     written = entry(real_consul_module, action)
     assert written["Meta"]["team"] == "sre"
+    assert WRITTEN[action].items() <= written.items()
     assert written.get("ConnectTimeout") == before.get("ConnectTimeout")
     undone = await do(undo_of(wanted, lost(result) if crashed else result), ctx)
     assert undone.outcome is Outcome.DONE
@@ -175,9 +181,9 @@ async def test_nothing_is_sent_dry_or_without_the_lease(
     ("name", "wanted", "words"),
     [
         ("plain", ("consul.service_splitter", {"splits": [{"weight": 100}]}), "protocol"),
-        ("api", ("consul.service_resolver", {"redirect": {"service_subset": "v9"}}), "subset"),
+        ("api", ("consul.service_resolver", {"failover": {"v9": {"service": "standby"}}}), "subset"),
         ("api", ("consul.service_resolver", {"default_subset": "v9"}), "subset"),
-        ("api", ("consul.service_resolver", {"redirect": {"service": "api", "peer": "x"}}), "peer"),
+        ("api", ("consul.service_resolver", {"redirect": {"service": "standby", "peer": "x"}}), "redirect.peer"),
     ],
 )
 async def test_what_consul_refuses_fails_with_its_sentence(
@@ -199,12 +205,12 @@ async def test_all_fields_reach_consul(
         ),
         "subsets": (
             {
-                "subsets": {"v1_a": {"filter": "Service.Meta.version == v1", "only_passing": True}},
-                "default_subset": "v1_a",
+                "subsets": {"v1-a": {"filter": "Service.Meta.version == v1", "only_passing": True}},
+                "default_subset": "v1-a",
             },
             {
-                "Subsets": {"v1_a": {"Filter": "Service.Meta.version == v1", "OnlyPassing": True}},
-                "DefaultSubset": "v1_a",
+                "Subsets": {"v1-a": {"Filter": "Service.Meta.version == v1", "OnlyPassing": True}},
+                "DefaultSubset": "v1-a",
             },
         ),
     }

@@ -35,6 +35,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("consul.service_resolver", {"redirect": {"servise": "x"}}),
     ("consul.service_resolver", {"failover": {"*": {}}}),
     ("consul.service_resolver", {"connect_timeout": "5"}),
+    ("consul.service_resolver", {"redirect": {"service": "a"}, "failover": {"*": {"service": "b"}}}),
     ("consul.service_splitter", {"splits": []}),
     ("consul.service_splitter", {"splits": [{"weight": 99}]}),
     ("consul.service_splitter", {"splits": [{"weight": 150}, {"weight": -50}]}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -42,7 +43,7 @@ def test_no_change_goes_unseen(drafts: list[Draft], data: st.DataObject) -> None
     entries = chain.link(0, chain.GENESIS, drafts)
     place = data.draw(st.integers(0, len(entries) - 1))
     entry = entries[place]
-    change = data.draw(
+    change: dict[str, Any] = data.draw(
         st.sampled_from(
             [
                 {"at": entry.at + timedelta(microseconds=1)},

@@ -1,0 +1,323 @@
+"""How much may be done, and by whose word."""
+
+from __future__ import annotations
+
+from consulguard.guard.situation import Stake
+from consulguard.model import Mode, Status, Target
+
+from tests.core.guard.rows import (
+    ALLOW,
+    ASK,
+    DENY,
+    EVERYTHING,
+    N1,
+    SVC,
+    WAIT,
+    Row,
+    aimed,
+    looked,
+    policy,
+)
+from tests.core.guard.scenes import PAY, RESTART, ROUTE, SHOP, ago, an_attempt, an_intent, instance
+
+LIMITS: tuple[Row, ...] = (
+    Row(
+        "too few healthy",
+        {"looked": {"healthy": 1, "registered": 3}, "subject": {"expected": 3}},
+        "min_healthy",
+        DENY,
+        "1 of 3 instances of pay-api are healthy; acting would leave 1, at least 2 are needed",
+        alone=False,
+    ),
+    Row("just enough healthy", looked(healthy=2), "min_healthy", ALLOW, "leave 2, at least 2"),
+    Row(
+        "the target still serves",
+        {"looked": {"status": Status.PASSING, "healthy": 2}, "first_effect": False},
+        "min_healthy",
+        DENY,
+        "acting would leave 1",
+        alone=False,
+    ),
+    Row(
+        "others at work on it",
+        {
+            **policy(**EVERYTHING, max_share=1.0),
+            "looked": {"healthy": 2},
+            "open_intents": (an_intent(instance(2)),),
+        },
+        "min_healthy",
+        DENY,
+        "acting would leave 1",
+    ),
+    Row(
+        "the playbook is stricter",
+        {"playbook": {"limits": {"min_healthy": 1.0}}, **policy(max_share=0.3)},
+        "min_healthy",
+        DENY,
+        "at least 4",
+    ),
+    Row(
+        "the playbook is laxer",
+        {"playbook": {"limits": {"min_healthy": 0.0}}, **looked(healthy=1)},
+        "min_healthy",
+        DENY,
+        alone=False,
+    ),
+    Row(
+        "the only instance, down",
+        {"looked": {"healthy": 0, "registered": 1}, "subject": {"expected": 1}},
+        "min_healthy",
+        ALLOW,
+        "nothing is left to take away",
+    ),
+    Row(
+        "the only instance, serving",
+        {
+            "looked": {"status": Status.PASSING, "healthy": 1, "registered": 1},
+            "subject": {"expected": 1},
+            "first_effect": False,
+        },
+        "min_healthy",
+        DENY,
+        "allow_last_instance",
+        alone=False,
+    ),
+    Row(
+        "the only instance, serving, allowed",
+        {
+            "looked": {"status": Status.PASSING, "healthy": 1, "registered": 1},
+            "first_effect": False,
+            "subject": {"expected": 1},
+            "playbook": {"limits": {"allow_last_instance": True}},
+        },
+        "min_healthy",
+        ASK,
+        "so a person decides",
+    ),
+    Row(
+        "the expected count knows of one that left",
+        {"looked": {"healthy": 1, "registered": 2}},
+        "min_healthy",
+        DENY,
+        "1 of 4",
+        alone=False,
+    ),
+    Row(
+        "no counts at all",
+        {"subject": {"expected": 0}, "looked": {"registered": 0}},
+        "min_healthy",
+        WAIT,
+        "nobody can say how many",
+    ),
+    Row("a floor that is none", policy(min_healthy=1.5), "min_healthy", WAIT, "cannot be evaluated", alone=False),
+    Row(
+        "lifting maintenance", {"intent": {"params": {"enable": False}}, **looked(healthy=0)}, "min_healthy", ALLOW
+    ),
+    Row("an undo of what is down", {"undo": True, **looked(healthy=0)}, "min_healthy", ALLOW, "nothing away"),
+    Row(
+        "the whole service is down",
+        {
+            **aimed(SVC),
+            "looked": {"target": SVC, "healthy": 0},
+            "action": ROUTE,
+            "intent": {"target": SVC, "action": ROUTE.name},
+        },
+        "min_healthy",
+        ASK,
+        "about the whole service",
+        alone=True,
+    ),
+    Row(
+        "restarting a whole service",
+        {**aimed(SVC), "action": RESTART, "intent": {"target": SVC, "action": RESTART.name}},
+        "min_healthy",
+        ASK,
+        "acting would leave 0",
+    ),
+    Row("a dead node", aimed(N1, expected=0), "min_healthy", ASK, "serves nothing any more"),
+    Row(
+        "a node and one of its services at the floor",
+        {
+            **aimed(N1),
+            "stakes": (
+                Stake(service="a", expected=4, healthy=4, serving=1),
+                Stake(service="b", expected=4, healthy=2, serving=1),
+            ),
+        },
+        "min_healthy",
+        DENY,
+        "2 of 4 instances of b are healthy; acting would leave 1, at least 2",
+    ),
+    Row("too many matched", {"matched": 11}, "blast_radius", DENY, "11 subjects at once, at most 10"),
+    Row(
+        "three targets at work",
+        {"open_intents": tuple(an_intent(instance(n, f"s{n}")) for n in (2, 3, 4))},
+        "blast_radius",
+        WAIT,
+        "3 targets in the fleet being worked on, at most 3",
+    ),
+    Row(
+        "three steps on one target are one",
+        {"open_intents": tuple(an_intent(SHOP, id=f"run-{n}/0/1") for n in (2, 3, 4))},
+        "blast_radius",
+        ALLOW,
+    ),
+    Row(
+        "one of the service",
+        {"open_intents": (an_intent(instance(2)),)},
+        "blast_radius",
+        WAIT,
+        "1 target of pay-api",
+    ),
+    Row(
+        "one on the node", {"open_intents": (an_intent(instance(1, "shop")),)}, "blast_radius", WAIT, "on node n1"
+    ),
+    Row(
+        "ten percent of thirty",
+        {
+            **policy(**EVERYTHING, max_open=9),
+            "subject": {"expected": 30},
+            "looked": {"healthy": 25, "registered": 30},
+            "open_intents": tuple(an_intent(instance(n)) for n in (2, 3, 4)),
+        },
+        "blast_radius",
+        WAIT,
+        "10% of 30 instances of pay-api allow 3 at a time, and 3 being worked on",
+    ),
+    Row(
+        "the instances that left still count",
+        {
+            **policy(**EVERYTHING),
+            "subject": {"expected": 10},
+            "looked": {"healthy": 8, "registered": 1},
+            "open_intents": (an_intent(instance(2)),),
+        },
+        "blast_radius",
+        WAIT,
+        "allow 1 at a time",
+    ),
+    Row("too soon after another", {"attempts": (an_attempt(9.5, SHOP),)}, "blast_radius", WAIT, "9.5 s ago"),
+    Row("not too soon after another", {"attempts": (an_attempt(10, SHOP),)}, "blast_radius", ALLOW),
+    Row(
+        "the service's budget is spent",
+        {"attempts": tuple(an_attempt(3000 - n, instance(2)) for n in range(5))},
+        "blast_radius",
+        WAIT,
+        "5 runs started on pay-api in the last hour",
+    ),
+    Row(
+        "the whole budget is spent",
+        {"attempts": tuple(an_attempt(3000 - n, instance(2, f"s{n}")) for n in range(20))},
+        "blast_radius",
+        WAIT,
+        "20 runs started in all",
+    ),
+    Row(
+        "too soon, in mid-run", {"attempts": (an_attempt(1, SHOP),), "first_effect": False}, "blast_radius", ALLOW
+    ),
+    Row(
+        "another run on the node itself",
+        {**policy(**EVERYTHING), "open_intents": (an_intent(N1),)},
+        "target_lock",
+        WAIT,
+        "n1 is held by exec.run of other",
+    ),
+    Row(
+        "another run on the service",
+        {**policy(**EVERYTHING, max_share=1.0), "open_intents": (an_intent(SVC),)},
+        "target_lock",
+        WAIT,
+        "pay-api is held",
+    ),
+    Row(
+        "the same instance, in mid-run",
+        {**policy(**EVERYTHING, max_share=1.0), "open_intents": (an_intent(PAY),), "first_effect": False},
+        "target_lock",
+        WAIT,
+    ),
+    Row(
+        "a namesake elsewhere",
+        {"open_intents": (an_intent(Target(dc="dc2", service="pay-api", node="n1")),)},
+        "target_lock",
+        ALLOW,
+    ),
+    Row("tried a minute ago", {"attempts": (an_attempt(119),)}, "cooldown", WAIT, "119 s of 120 s"),
+    Row("rested after one", {"attempts": (an_attempt(120),)}, "cooldown", ALLOW),
+    Row("tried twice", {"attempts": (an_attempt(900), an_attempt(239))}, "cooldown", WAIT, "239 s of 240 s"),
+    Row("rested after two", {"attempts": (an_attempt(900), an_attempt(240))}, "cooldown", ALLOW),
+    Row(
+        "counts from the end",
+        {"attempts": (an_attempt(500, ended_at=ago(100)),)},
+        "cooldown",
+        WAIT,
+        "100 s of 120 s",
+    ),
+    Row(
+        "the instance was replaced",
+        {"attempts": (an_attempt(60, Target(dc="dc1", service="pay-api", node="n1", instance="pay-0")),)},
+        "cooldown",
+        WAIT,
+    ),
+    Row("another instance is free", {"attempts": (an_attempt(60, instance(2)),)}, "cooldown", ALLOW),
+    Row(
+        "another instance failed",
+        {"attempts": (an_attempt(299, instance(2), outcome="failed"),)},
+        "cooldown",
+        WAIT,
+        "a run on pay-api failed: 299 s of 300 s",
+    ),
+    Row(
+        "another instance was escalated",
+        {"attempts": (an_attempt(3599, instance(2), outcome="escalated"),)},
+        "cooldown",
+        WAIT,
+        "escalated",
+    ),
+    Row(
+        "the playbook rests longer",
+        {"attempts": (an_attempt(500),), "playbook": {"limits": {"cooldown_s": 900.0}}},
+        "cooldown",
+        WAIT,
+        "of 900 s",
+    ),
+    Row("fresh, in mid-run", {"attempts": (an_attempt(20),), "first_effect": False}, "cooldown", ALLOW),
+    Row(
+        "tried twice by this playbook",
+        {"attempts": (an_attempt(3500, playbook="drain"), an_attempt(3000, playbook="drain"))},
+        "attempt_cap",
+        DENY,
+        "drain was tried 2 times on pay-1 in the last 3600 s, 2 allowed",
+    ),
+    Row(
+        "tried twice, once long ago",
+        {"attempts": (an_attempt(3600, playbook="drain"), an_attempt(3000, playbook="drain"))},
+        "attempt_cap",
+        ALLOW,
+    ),
+    Row(
+        "the playbook allows one",
+        {"attempts": (an_attempt(3000, playbook="drain"),), "playbook": {"limits": {"attempts_max": 1}}},
+        "attempt_cap",
+        DENY,
+        "1 time ",
+    ),
+    Row(
+        "the playbook looks back longer",
+        {
+            "attempts": (an_attempt(7000, playbook="drain"), an_attempt(6000, playbook="drain")),
+            "playbook": {"limits": {"attempts_max": 5, "attempts_window_s": 7200.0}},
+        },
+        "attempt_cap",
+        DENY,
+    ),
+    Row("observe", {"policy": {"mode": Mode.OBSERVE}}, "mode", DENY, "mode is observe: would act"),
+    Row("approve", {"playbook": {"mode": Mode.APPROVE}}, "mode", ASK, "the playbook drain says so"),
+    Row("no verify", {"playbook": {"verify": None}}, "mode", ASK, "no verify"),
+    Row("destructive playbook", {"playbook": {"destructive": True}}, "mode", ASK, "destructive"),
+    Row("destructive action", {"action": {"destructive": True}}, "mode", ASK, "destructive"),
+    Row(
+        "the service says observe", {"subject": {"meta": {"consulguard.io/mode": "observe"}}}, "mode", DENY, "meta"
+    ),
+    Row("the service says nonsense", {"subject": {"meta": {"consulguard.io/mode": "yes"}}}, "mode", DENY, "'yes'"),
+    Row("the service says auto", {"subject": {"meta": {"consulguard.io/mode": "Auto"}}}, "mode", ALLOW),
+)
