@@ -42,7 +42,6 @@ class _Registered(msgspec.Struct):
     """``/v1/catalog/node/:node``."""
 
     Node: _Node
-    Services: dict[str, msgspec.Raw] = {}
 
 
 class _Config(msgspec.Struct):
@@ -169,8 +168,6 @@ async def _owner(target: Target, ctx: ActContext) -> tuple[str, int]:
     found: _Registered | None = decode(answer, _Registered | None) if answer else None
     if answer is None or found is None:
         raise ActionRefused(f"node {target.node} is not registered")
-    if target.instance and target.instance not in found.Services:
-        raise ActionRefused(f"instance {target.instance} is not registered on node {target.node}")
     agent = agent_address(target.node, found.Node.Address, ctx.settings)
     me = await read(ctx, "/v1/agent/self", address=agent)
     if me is None:
@@ -178,6 +175,9 @@ async def _owner(target: Target, ctx: ActContext) -> tuple[str, int]:
     name: str = decode(me, _Self).Config.NodeName
     if name != target.node:
         raise ActionRefused(f"the agent at {agent} is that of node {tidy(name, 80)}, not of {target.node}")
+    # Asked for by name: without the right to read it this is a 403, where a list would just be shorter.
+    if target.instance and not await read(ctx, f"/v1/agent/service/{segment(target.instance)}", address=agent):
+        raise ActionRefused(f"the agent of node {target.node} does not own {target.instance}")
     return agent, answer.index or 0
 
 

@@ -15,12 +15,11 @@ import msgspec
 
 from consulguard.correlate.index import Edge, Index
 from consulguard.correlate.keys import node_key, service_key, zone_key
-from consulguard.model import EdgesFact, Fact, InstanceFact, NodeFact, ServiceFact, Target
+from consulguard.model import EdgesFact, Fact, InstanceFact, NodeFact, ServiceFact, Target, own_meta
 
 F = TypeVar("F", ServiceFact, NodeFact, EdgesFact)
 
 DAY = timedelta(hours=24)
-EXPECTED = "consulguard.io/expected"
 _HIGHS_MAX = 24  # remembered maxima per service; a service that shrinks in more steps keeps the larger ones
 _SERVICES_MAX = 50_000  # services, gone ones included, whose maxima are remembered
 
@@ -98,7 +97,7 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
     def expected(self, key: str, at: datetime | None = None) -> int:
         """Instances this service should have: declared in its meta, else the most it had in the last 24 h."""
         fact = self.services.get(key)
-        declared = fact.meta.get(EXPECTED, "") if fact else ""
+        declared = (own_meta(fact.meta, "expected") or "") if fact else ""
         if declared.isascii() and declared.isdigit() and len(declared) <= 6:
             return int(declared)
         past = (h.count for h in self.highs.get(key, ()) if at is None or h.until > at - DAY)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from consulguard.guard.answer import Answer, allow, wait
 from consulguard.guard.reach import starting
 from consulguard.guard.situation import Situation
-from consulguard.model import State, Status
+from consulguard.model import State, Status, own_meta
 
-SKIP = "consulguard.io/skip"
 OFF = ("false", "no", "off", "0")
 
 
 def guard(s: Situation) -> Answer:
     """Consul's own maintenance holds a new run only: later, our own drain looks just the same."""
     name = s.subject.target.name
-    skip = s.subject.meta.get(SKIP)
+    skip = own_meta(s.subject.meta, "skip")
     if skip is not None and skip.strip().lower() not in OFF:
-        return wait(s, f"{name} asks to be left alone: its meta has {SKIP}={skip!r}")
+        return wait(s, f"{name} asks to be left alone: its meta has consulguard-skip={skip!r}")
     if not starting(s):
         return allow("the run has already begun, so maintenance may be its own doing")
     if s.subject.state is State.MAINTENANCE:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consulguard.guard.empty_selection import narrows_nothing
-from consulguard.model import Mode, Playbook
-
-META = "consulguard.io/mode"
+from consulguard.model import Mode, Playbook, own_meta
 
 
 def effective_mode(policy_mode: Mode, playbook: Playbook, meta: Mapping[str, str]) -> Mode:
@@ -18,8 +16,9 @@ def effective_mode(policy_mode: Mode, playbook: Playbook, meta: Mapping[str, str
 def lowest(policy_mode: Mode, playbook: Playbook, meta: Mapping[str, str]) -> tuple[Mode, str]:
     """The effective mode and, as a clause, whose word it is."""
     says = [(policy_mode, "the global mode says so"), (playbook.mode, f"the playbook {playbook.id} says so")]
-    if META in meta:
-        says.append(_of_service(meta[META]))
+    word = own_meta(meta, "mode")
+    if word is not None:
+        says.append(_of_service(word))
     if playbook.verify is None:
         says.append((Mode.APPROVE, f"the playbook {playbook.id} has no verify"))
     if playbook.match.match_all or narrows_nothing(playbook.match):
@@ -33,5 +32,5 @@ def _of_service(value: str) -> tuple[Mode, str]:
     """A service may only lower the mode, and a word nobody understands is the lowest."""
     word = value.strip().lower()
     if word in list(Mode):
-        return Mode(word), f"the meta {META} says so"
-    return Mode.OBSERVE, f"the meta {META} says {value!r}, which is no mode"
+        return Mode(word), "the meta consulguard-mode says so"
+    return Mode.OBSERVE, f"the meta consulguard-mode says {value!r}, which is no mode"

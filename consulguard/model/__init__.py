@@ -4,7 +4,7 @@ Times are timezone-aware UTC; every duration is a float in seconds and its name 
 The values are msgspec structs, so the journal writes and reads them without a second schema.
 """
 
-from consulguard.model.base import JsonObject, Value
+from consulguard.model.base import JsonObject, Value, own_meta
 from consulguard.model.incident import (
     Explanation,
     HealthChange,
@@ -107,4 +107,5 @@ __all__ = [
     "Verdict",
     "Verify",
     "View",
+    "own_meta",
 ]

@@ -84,7 +84,10 @@ class SampleMesh:
         return self
 
     async def stop(self) -> None:
-        """Take everything out of Consul again and close the servers."""
+        """Take everything out of Consul again and close the servers. Stopping twice is fine."""
+        session, self._session = self._session, None
+        if session is None:
+            return
         for task in [*self._flaps.values(), *([self._monitor] if self._monitor else [])]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -94,11 +97,14 @@ class SampleMesh:
             await place.backend.stop()
         if self._admin is not None:
             await self._admin.cleanup()
-        if self._session is not None:
-            await self._session.close()
+        await session.close()
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        try:
+            return await self.start()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()

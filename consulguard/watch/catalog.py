@@ -89,9 +89,9 @@ class Catalog:
         """Declared edges; a 404 means that there are none."""
         pairs = answer.json(list[KvPair]) if answer.status == 200 else []
         declared, wrong = edges.declared_in_kv(pairs, self._settings.kv_prefix)
-        self._view.clear("kv")
+        self._view.clear("kv values")
         if wrong:
-            self._view.note("kv", f"not a list of service names: {', '.join(wrong[:3])}")
+            self._view.note("kv values", f"not a list of service names: {', '.join(wrong[:3])}")
         await self._tell(edges.from_declared("declared/kv", declared, self._names, self._clock.now()))
 
     async def declared(self) -> None:

@@ -36,6 +36,8 @@ class CrawlQueue:
     def activate(self, items: Iterable[Item], now: float) -> None:
         """These are in trouble or in focus from now on: read them first, in detail."""
         for item in items:
+            if item not in self._until:  # its details have not been read so far
+                self._urgent[item] = now
             self._until[item] = now + self._settings.linger_s
             self._urge(item, now)
 

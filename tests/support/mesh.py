@@ -239,6 +239,6 @@ class ConnectMesh:
 
 @pytest.fixture
 async def connect_mesh(real_consul: RealConsul, tmp_path: Path) -> AsyncIterator[ConnectMesh]:
-    """The chain on a fresh single server without ACLs. On a cluster: ``ConnectMesh(cluster.address("c1"), ...)``."""
+    """The chain on a fresh single server without ACLs; on a cluster, use ``ConnectMesh`` itself."""
     async with ConnectMesh(real_consul.address, log_folder=tmp_path) as mesh:
         yield mesh

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from consulguard.testing.twin.hub import Hub
 from consulguard.testing.twin.rows import CheckRow, NodeRow, ServiceRow, same
@@ -76,8 +78,7 @@ class Catalog:
         index = self._hub.write("nodes")
         row.create_index, row.modify_index = (old.create_index if old else index), index
         self.nodes[row.node] = row
-        names = {s.service for s in self.services[row.node].values()}
-        self._touch_services(names, index)
+        self._touch_services(self._names_on(row.node), index)
         self._hub.touch(["nodes", f"node:{row.node}"])
 
     def put_service(self, node: str, row: ServiceRow) -> None:
@@ -173,33 +174,36 @@ class Catalog:
         index = self._hub.write("checks")
         touched = {"checks", f"state:{status}"}
         changed = 0
-        target = self.states[status]
         for key in keys:
             row = self.checks[key[0]][key[1]]
             if row.status == status and row.output == output:
                 continue
-            touched.add(f"state:{row.status}")
-            self.states[row.status].pop(key, None)
+            del self.states[row.status][key]
+            touched.update((f"state:{row.status}", f"node:{row.node}"))
             row.status, row.output, row.modify_index = status, output, index
-            target[key] = row
+            self.states[status][key] = row
             changed += 1
-            names = (
-                [row.service_name] if row.service_name else [s.service for s in self.services[row.node].values()]
-            )
+            names = {row.service_name} if row.service_id else self._names_on(row.node)
             self._index.update(dict.fromkeys(names, index))
             touched.update(f"svc:{name}" for name in names)
-            touched.add(f"node:{row.node}")
         self._hub.touch(touched)
         return changed
 
     def go_back(self, to: int) -> None:
-        """See ``Hub.go_back``: no row may be newer than the store."""
-        services = (row for rows in self.services.values() for row in rows.values())
-        rows: Iterable[NodeRow | ServiceRow | CheckRow] = itertools.chain(
-            self.nodes.values(), services, self.in_state("any")
-        )
-        for row in rows:
-            row.create_index, row.modify_index = min(row.create_index, to), min(row.modify_index, to)
+        """See ``Hub.go_back``: no row may be newer than the store. Old rows stay as they were."""
+        aged: dict[int, tuple[Any, Any]] = {}
+
+        def age(row: Any) -> Any:
+            if id(row) not in aged:
+                created, modified = min(row.create_index, to), min(row.modify_index, to)
+                aged[id(row)] = row, msgspec.structs.replace(row, create_index=created, modify_index=modified)
+            return aged[id(row)][1]
+
+        tables: list[dict[Any, dict[Any, Any]]] = [self.services, self.checks, self.states]
+        tables += [self._named, self._proxies, self._of_service]
+        for rows in [self.nodes, *(rows for table in tables for rows in table.values())]:
+            for key, row in rows.items():
+                rows[key] = age(row)
         self._index = {name: min(index, to) for name, index in self._index.items()}
         self._extinct = min(self._extinct, to)
 
@@ -219,18 +223,21 @@ class Catalog:
             if name in table and not table[name]:
                 del table[name]
 
+    def _names_on(self, node: str) -> set[str]:
+        return {service.service for service in self.services[node].values()}
+
     def _check_changed(self, row: CheckRow, index: int) -> None:
-        names = [row.service_name] if row.service_id else [s.service for s in self.services[row.node].values()]
-        self._touch_services(set(names), index)
-        for service in [self.services[row.node].get(row.service_id)] if row.service_id else []:
-            if service is not None:
-                self._touch_connect(service)
+        names = {row.service_name} if row.service_id else self._names_on(row.node)
+        self._touch_services(names, index)
+        service = self.services[row.node].get(row.service_id)
+        if service is not None:
+            self._touch_connect(service)
         self._hub.touch(["checks", f"state:{row.status}", f"node:{row.node}"])
 
     def _touch_services(self, names: set[str], index: int) -> None:
         for name in names:
             self._index[name] = index
-        self._hub.touch(f"svc:{name}" for name in sorted(names))
+        self._hub.touch(f"svc:{name}" for name in names)
 
     def _touch_connect(self, row: ServiceRow) -> None:
         self._hub.touch([f"connect:{row.destination or row.service}"])

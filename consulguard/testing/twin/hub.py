@@ -37,6 +37,8 @@ class Hub:
         return max(1, *(self._tables[t] for t in tables))
 
     def touch(self, topics: Iterable[str]) -> None:
+        if not self._waiting:
+            return
         for topic in topics:
             for future in self._waiting.get(topic, ()):
                 _settle(future, Woken.LOOK)

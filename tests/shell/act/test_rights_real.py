@@ -61,12 +61,28 @@ def token(consul: RealConsul, rules: str) -> str:
     return str(made["SecretID"])
 
 
+def traces(consul: RealConsul) -> list[Any]:
+    """Everything an action of this module could have left behind."""
+    paths = ("/v1/config/service-resolver", "/v1/config/service-splitter", "/v1/kv/flags/pay", "/v1/agent/checks")
+    return [raw(consul.address, "GET", path, token=ROOT) for path in paths]
+
+
+async def test_maintenance_that_may_not_be_seen_is_not_called_lifted(guarded: RealConsul) -> None:
+    settings = ActSettings(agent_port=urlsplit(guarded.address).port or 0)
+    rules = 'node "local" { policy = "read" } agent "local" { policy = "read" }'
+    client = ConsulClient(addresses=[guarded.address], token=TokenSource(token(guarded, rules)))
+    ctx = context(guarded.address, settings, consul=client)
+    async with client:
+        lift = intent("consul.maintenance", {"enable": False}, target=INSTANCE, undo=True)
+        assert (await perform(lift, ACTIONS, ctx)).outcome is Outcome.FAILED
+
+
 @pytest.mark.parametrize("case", sorted(CASES))
 async def test_the_documented_rules_are_enough_and_needed(guarded: RealConsul, case: str) -> None:
     action, params, target, rules = CASES[case]
     settings = ActSettings(agent_port=urlsplit(guarded.address).port or 0)
     wanted = intent(action, params, target=target)
-    outcomes = []
+    outcomes, clean = [], traces(guarded)
     for given in (rules, 'node_prefix "" { policy = "read" } service_prefix "" { policy = "read" }'):
         client = ConsulClient(addresses=[guarded.address], token=TokenSource(token(guarded, given)))
         ctx = context(guarded.address, settings, consul=client)
@@ -74,5 +90,7 @@ async def test_the_documented_rules_are_enough_and_needed(guarded: RealConsul, c
             result = await perform(wanted, ACTIONS, ctx)
             outcomes.append(result.outcome)
             if result.outcome is Outcome.DONE:
+                assert traces(guarded) != clean
                 outcomes.append((await perform(undo_of(wanted, result), ACTIONS, ctx)).outcome)
     assert outcomes == [Outcome.DONE, Outcome.DONE, Outcome.FAILED]
+    assert traces(guarded) == clean
