@@ -147,9 +147,13 @@ def _query(intent: Intent, *, enable: bool, reason: str) -> dict[str, str]:
     query = {"enable": "true" if enable else "false"}
     if enable:
         query["reason"] = f"{tag(intent)} {tidy(reason, 200)}".strip()
-    if intent.target.instance and intent.target.namespace not in ("", "default"):
-        query["ns"] = intent.target.namespace
-    return query
+    return query | _namespace(intent.target)
+
+
+def _namespace(target: Target) -> dict[str, str]:
+    """An agent's own endpoints take no other scope."""
+    named = target.instance and target.namespace not in ("", "default")
+    return {"ns": target.namespace} if named else {}
 
 
 def _path(target: Target) -> str:
@@ -168,17 +172,30 @@ async def _owner(target: Target, ctx: ActContext) -> tuple[str, int]:
     found: _Registered | None = decode(answer, _Registered | None) if answer else None
     if answer is None or found is None:
         raise ActionRefused(f"node {target.node} is not registered")
-    agent = agent_address(target.node, found.Node.Address, ctx.settings)
+    agent = await _agent(target.node, found.Node.Address, ctx)
+    # Asked for by name: without the right to read it this is a 403, where a list would just be shorter.
+    if target.instance:
+        path = f"/v1/agent/service/{segment(target.instance)}"
+        if not await read(ctx, path, params=_namespace(target), address=agent):
+            raise ActionRefused(f"the agent of node {target.node} does not own {target.instance}")
+    return agent, answer.index or 0
+
+
+async def _agent(node: str, address: str, ctx: ActContext) -> str:
+    """Our own agent where it is the node's, else the one at the node's address: either says who it is."""
+    if node not in ctx.settings.agent_addresses:
+        mine = ctx.consul.address
+        me = await read(ctx, "/v1/agent/self", address=mine)
+        if me is not None and decode(me, _Self).Config.NodeName == node:
+            return mine
+    agent = agent_address(node, address, ctx.settings)
     me = await read(ctx, "/v1/agent/self", address=agent)
     if me is None:
-        raise ActionRefused(f"no Consul agent answers at {agent}, the address for node {target.node}")
+        raise ActionRefused(f"no Consul agent answers at {agent}, the address for node {node}")
     name: str = decode(me, _Self).Config.NodeName
-    if name != target.node:
-        raise ActionRefused(f"the agent at {agent} is that of node {tidy(name, 80)}, not of {target.node}")
-    # Asked for by name: without the right to read it this is a 403, where a list would just be shorter.
-    if target.instance and not await read(ctx, f"/v1/agent/service/{segment(target.instance)}", address=agent):
-        raise ActionRefused(f"the agent of node {target.node} does not own {target.instance}")
-    return agent, answer.index or 0
+    if name != node:
+        raise ActionRefused(f"the agent at {agent} is that of node {tidy(name, 80)}, not of {node}")
+    return agent
 
 
 def agent_address(node: str, address: str, settings: ActSettings) -> str:
@@ -197,7 +214,7 @@ def agent_address(node: str, address: str, settings: ActSettings) -> str:
 
 async def _reason(target: Target, ctx: ActContext, agent: str) -> str | None:
     """The reason of the maintenance the target is in; None when it is in none."""
-    answer = await read(ctx, "/v1/agent/checks", address=agent)
+    answer = await read(ctx, "/v1/agent/checks", params=_namespace(target), address=agent)
     checks: dict[str, _Check] = decode(answer, dict[str, _Check]) if answer else {}
     check = checks.get(f"_service_maintenance:{target.instance}" if target.instance else "_node_maintenance")
     return None if check is None else check.Notes

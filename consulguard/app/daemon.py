@@ -150,6 +150,8 @@ class Daemon:
         if self.state.view.as_of is not None and any(isinstance(e, ViewChanged) for e in events):
             self.seen_all.set()
         self.rooms.failpoint("app.after_journal")
+        if any(isinstance(e, Do) for e in effects):
+            self.rooms.failpoint("app.after_intent")
         self._dispatch(effects, messages)
         if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
             await self._keep_snapshot()

@@ -1,6 +1,9 @@
 """Named points at which a test may kill or stall the process: ``CONSULGUARD_FAILPOINT=name:kill[:nth]``.
 
 They exist to prove what happens when we die at the worst moment; without the variable they do nothing.
+
+The points, in the order they are passed: ``app.after_journal`` (each commit), ``app.after_intent`` (a commit with an
+intent in it), ``act.before_send``, ``act.after_send``, ``app.before_result``.
 """
 
 from __future__ import annotations

@@ -25,10 +25,11 @@ def _failing(s: Situation) -> Answer:
 
 
 def _seen(s: Situation) -> Answer:
-    need = s.policy.guard.min_looks
-    if s.subject.looks < need:
-        return wait(s, f"{s.subject.target.name} was seen so in {s.subject.looks} of {need} answers")
-    return allow(f"seen in {s.subject.looks} answers")
+    """The confirm-read is a look of its own: nothing is done before it has been taken."""
+    need, seen = s.policy.guard.min_looks, s.subject.looks + 1
+    if seen < need:
+        return wait(s, f"{s.subject.target.name} was seen so in {s.subject.looks} answers, {need - 1} are needed")
+    return allow(f"seen in {s.subject.looks} answers, the confirm-read makes {seen}")
 
 
 def _root(s: Situation) -> Answer:

@@ -11,6 +11,7 @@ import msgspec
 from consulguard.testing.twin.answers import Refused
 from consulguard.testing.twin.catalog import Catalog
 from consulguard.testing.twin.checks import CheckPlan, Runner, plan_check
+from consulguard.testing.twin.meta import wrong_meta
 from consulguard.testing.twin.rows import CheckRow, NodeRow, ServiceRow, pick, service_row
 
 SERVICE_MAINTENANCE = "_service_maintenance:"
@@ -53,6 +54,9 @@ class TwinAgent:
         if not pick(payload, "Name"):
             raise Refused(400, "Missing service name")
         row = service_row(payload)
+        wrong = wrong_meta(row.meta)
+        if wrong:
+            raise Refused(400, f"Invalid Service Meta: {wrong}")
         checks = _checks_in(payload)
         sidecar = pick(pick(payload, "Connect") or {}, "SidecarService")
         if row.kind == "connect-proxy" and not row.destination:

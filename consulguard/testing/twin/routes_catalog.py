@@ -13,6 +13,7 @@ from consulguard.testing.twin.catalog import NotRegistered
 from consulguard.testing.twin.chain import compile_chain, gateway_services
 from consulguard.testing.twin.faults import ERROR_HEADERS
 from consulguard.testing.twin.filters import BadFilter, compile_filter
+from consulguard.testing.twin.meta import wrong_meta
 from consulguard.testing.twin.rows import CheckRow, NodeRow, ServiceRow, pick, service_row
 from consulguard.testing.twin.world import World
 
@@ -225,7 +226,7 @@ class CatalogRoutes:
         service = pick(payload, "Service")
         row = service_row(service) if service else None
         if row is not None:
-            _valid_service(row)
+            _valid_service(node, row)
         if address and not pick(payload, "SkipNodeUpdate"):
             self._catalog.put_node(
                 NodeRow(
@@ -332,7 +333,11 @@ def _check_row(node: str, payload: dict[str, Any]) -> CheckRow:
     )
 
 
-def _valid_service(row: ServiceRow) -> None:
+def _valid_service(node: str, row: ServiceRow) -> None:
+    bad = wrong_meta(row.meta)
+    if bad:
+        where = f"for node {node} and serviceID {row.id}"
+        raise Refused(500, f"failed inserting service: Invalid Service Meta {where}: {bad}")
     if row.kind != "connect-proxy":
         return
     wrong = ""

@@ -36,6 +36,12 @@ async def test_a_service_comes_with_its_checks_critical_until_shown_otherwise(ht
         ({"ID": "x"}, 400, "Missing service name"),
         ({"Name": "x", "Check": {"HTTP": "http://127.0.0.1:1"}}, 400, "Interval must be > 0"),
         ({"Name": "x", "Check": {"TTL": "soon"}}, 400, "Request decode failed"),
+        ({"Name": "x", "Meta": {"a.b/c": "1"}}, 400, "Key contains invalid characters"),
+        ({"Name": "x", "Meta": {"consul-x": "1"}}, 400, "reserved for internal use"),
+        ({"Name": "x", "Meta": {"": "1"}}, 400, "Key cannot be blank"),
+        ({"Name": "x", "Meta": {"k" * 129: "1"}}, 400, "Key is too long"),
+        ({"Name": "x", "Meta": {"k": "v" * 513}}, 400, "Value is too long"),
+        ({"Name": "x", "Meta": {f"k{n}": "v" for n in range(65)}}, 400, "more than 64"),
     ],
 )
 async def test_registrations_that_make_no_sense(http: Http, payload: Any, status: int, text: str) -> None:

@@ -38,6 +38,7 @@ async def test_a_single_check_can_be_deregistered(http: Http, unique: str) -> No
         {"Node": "n"},
         {"Node": "n", "Address": "10.0.0.1", "Check": {"CheckID": "c", "ServiceID": "none"}},
         {"Node": "n", "Address": "10.0.0.1", "Service": {"Kind": "connect-proxy", "Service": "p", "Port": 1}},
+        {"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "p", "Meta": {"a/b": "c"}}},
     ],
 )
 async def test_catalog_registrations_that_make_no_sense(http: Http, unique: str, payload: dict[str, Any]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +22,15 @@ ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
-def writer(path: Path, *, batch: int = 5, size: int = 0, max_file: int = 0) -> Iterator[subprocess.Popen[str]]:
+def writer(
+    path: Path, *, batch: int = 5, size: int = 0, max_file: int = 0, under: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
     def limit() -> None:
         if max_file:
             resource.setrlimit(resource.RLIMIT_FSIZE, (max_file, max_file))
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.shell.journal.writer", str(path), str(batch), str(size)],
+        [*under, sys.executable, "-m", "tests.shell.journal.writer", str(path), str(batch), str(size)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -124,3 +127,37 @@ async def test_little_space_is_seen_before_anything_is_written(tmp_path: Path) -
         assert (await store.last())[0] == 0
     async with SqliteStore(path) as store:
         assert await store.append([draft(0)]) == 1
+
+
+def at_fsync(what: str, folder: Path) -> list[str]:
+    """strace's fault injection: the n-th (or n-th and later) call that makes data durable goes wrong."""
+    calls = "fsync,fdatasync"
+    return [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(folder / "trace"),
+        "-e",
+        f"trace={calls}",
+        "-e",
+        f"inject={calls}:{what}",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("what", ["signal=KILL:when={}", "error=EIO:when={}+"])
+@pytest.mark.parametrize("number", [3, 8, 11, 14, 17, 20])
+async def test_death_or_error_at_the_nth_fsync(tmp_path: Path, number: int, what: str) -> None:
+    path = tmp_path / "j.db"
+    with writer(path, under=at_fsync(what.format(number), tmp_path)) as process:
+        out, _ = process.communicate(timeout=60)
+    lines = out.splitlines()
+    acked = max([0, *(int(line.split()[1]) for line in lines if line.startswith("ack "))])
+    if "EIO" in what:
+        assert lines[-1] == "still refused" or lines[-1].startswith("refused open")
+    async with SqliteStore(path) as store:
+        assert (store.behind, (await store.verify()).ok) == ("", True)
+        bodies = [entry.body async for entry in store.entries()]
+        assert len(bodies) in (acked, acked + 5)  # a commit that failed may be there or not: it is unknown
+        assert bodies == [draft(n).body for n in range(1, len(bodies) + 1)]

@@ -42,9 +42,8 @@ async def play(folder: Path, steps: list[tuple[str, str, int]]) -> None:
         lines = min(lines, len(row.message.thread))
         told[row.key] += row.message.thread[:lines]
         shown[row.key] = row.message.version
-        await store.outbox_sent(
-            row, {"v": row.message.version}, lines=lines, done=lines == len(row.message.thread)
-        )
+        done = lines == len(row.message.thread)
+        await store.outbox_sent(row, {"v": shown[row.key]}, lines=lines, done=done)
 
     async with SqliteStore(folder / "j.db") as store:
         for what, key, number in steps:
@@ -65,9 +64,8 @@ async def play(folder: Path, steps: list[tuple[str, str, int]]) -> None:
             elif what == "fail" and taken is not None:
                 await store.outbox_failed(taken, "no", START if number else None)
                 taken = None
-        for key in KEYS:  # a last word wakes up what was given up
-            versions[key] += 1
-            await store.append([], [message(key, versions[key])])
+        versions = {key: version + 1 for key, version in versions.items()}
+        await store.append([], [message(*each) for each in versions.items()])  # wakes up what was given up
         while rows := await store.outbox_due("console", 5):
             await tell(rows[0], 2)
         assert told == given_lines

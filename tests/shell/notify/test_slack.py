@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from consulguard.errors import NotifyRefused, NotifyUnavailable
 from consulguard.model import JsonObject, OutboxRow
 from consulguard.notify import Told
 from consulguard.notify.slack import SlackNotifier, SlackSettings
+from consulguard.testing import SlackTwin
 
-from tests.shell.notify.stub import SlackStub
 from tests.support.messages import message
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[SlackStub]:
-    async with SlackStub() as stub:
-        yield stub
+async def slack() -> AsyncIterator[SlackTwin]:
+    async with SlackTwin(token="xoxb-1", channels=("ops",)) as twin:
+        yield twin
 
 
 @pytest.fixture
-async def notifier(slack: SlackStub) -> AsyncIterator[SlackNotifier]:
-    made = SlackNotifier(SlackSettings(channel="#ops", base_url=slack.url, timeout_s=0.5), lambda: "xoxb-1")
+async def notifier(slack: SlackTwin) -> AsyncIterator[SlackNotifier]:
+    made = SlackNotifier(SlackSettings(channel="#ops", base_url=slack.api, timeout_s=0.5), lambda: "xoxb-1")
     yield made
     await made.close()
 
@@ -39,7 +42,7 @@ async def told(notifier: SlackNotifier, what: OutboxRow) -> Told:
     return answer
 
 
-async def test_posted_then_edited_then_answered_in_the_thread(slack: SlackStub, notifier: SlackNotifier) -> None:
+async def test_posted_then_edited_then_answered_in_the_thread(slack: SlackTwin, notifier: SlackNotifier) -> None:
     first = await told(notifier, row(1, thread=("step one", "step two")))
     assert (first.lines, first.done) == (0, False)
     second = await told(notifier, row(1, first.ref, ("step one", "step two")))
@@ -47,46 +50,48 @@ async def test_posted_then_edited_then_answered_in_the_thread(slack: SlackStub, 
     third = await told(notifier, row(2, second.ref))
     assert (third.lines, third.done) == (0, True)
     assert [method for method, _ in slack.calls] == ["chat.postMessage", "chat.postMessage", "chat.update"]
-    [post] = slack.posts
-    assert post["text"] == "[CRITICAL] k v2"
-    [reply] = slack.replies
-    assert reply["blocks"][0]["text"]["text"] == "step one\nstep two"
-    assert reply["thread_ts"] == first.ref["ts"] == third.ref["ts"]
+    [post] = slack.parents()
+    assert (post.text, post.edits) == ("[CRITICAL] k v2", 1)
+    [reply] = slack.thread(post.ts)
+    assert reply.blocks[0]["text"]["text"] == "step one\nstep two"
+    assert first.ref["ts"] == third.ref["ts"] == post.ts
     assert slack.calls[0][1]["channel"] == "#ops"
-    assert slack.calls[2][1]["channel"] == "C1"  # an edit needs the id, not the name
-    assert set(slack.tokens) == {"Bearer xoxb-1"}
+    assert slack.calls[2][1]["channel"] == slack.channel("ops").id  # an edit needs the id, not the name
 
 
-async def test_nothing_new_is_no_call(slack: SlackStub, notifier: SlackNotifier) -> None:
+async def test_nothing_new_is_no_call(slack: SlackTwin, notifier: SlackNotifier) -> None:
     first = await told(notifier, row(1))
     assert (await told(notifier, row(1, first.ref))).done
     assert len(slack.calls) == 1
 
 
-async def test_the_token_is_read_again_for_each_call(slack: SlackStub) -> None:
-    tokens = iter(["old", "new"])
-    notifier = SlackNotifier(SlackSettings(channel="C1", base_url=slack.url), lambda: next(tokens))
+async def test_the_token_is_read_again_for_each_call(slack: SlackTwin) -> None:
+    token = "xoxb-1"
+    notifier = SlackNotifier(SlackSettings(channel="#ops", base_url=slack.api), lambda: token)
     first = await told(notifier, row(1))
+    slack.token = token = "xoxb-2"
     await told(notifier, row(2, first.ref))
     await notifier.close()
-    assert slack.tokens == ["Bearer old", "Bearer new"]
+    assert slack.parents()[0].edits == 1
 
 
 @pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long", "invalid_attachments"])
-async def test_refused_blocks_become_one_plain_line(slack: SlackStub, notifier: SlackNotifier, error: str) -> None:
-    slack.script.append(error)
+async def test_refused_blocks_become_one_plain_line(slack: SlackTwin, notifier: SlackNotifier, error: str) -> None:
+    slack.fail(error)
     first = await told(notifier, row(1))
-    [post] = slack.posts
-    assert (post["text"], post["attachments"], post["blocks"]) == ("[CRITICAL] k v1", [], [])
-    slack.refuse_blocks = True
+    [post] = slack.parents()
+    assert (post.text, post.attachments, post.blocks) == ("[CRITICAL] k v1", [], [])
+    slack.fail(error)
     second = await told(notifier, row(2, first.ref, ("step",)))
+    slack.fail(error)
     await told(notifier, row(2, second.ref, ("step",)))
-    assert slack.posts[0]["text"] == "[CRITICAL] k v2"
-    assert slack.replies[0]["text"] == "step"
+    assert (post.text, post.attachments, post.blocks) == ("[CRITICAL] k v2", [], [])
+    [reply] = slack.thread(post.ts)
+    assert (reply.text, reply.blocks) == ("step", [])
 
 
-async def test_too_many_requests_names_the_wait(slack: SlackStub, notifier: SlackNotifier) -> None:
-    slack.script.append(429)
+async def test_too_many_requests_names_the_wait(slack: SlackTwin, notifier: SlackNotifier) -> None:
+    slack.rate_limit(2)
     with pytest.raises(NotifyUnavailable) as caught:
         await notifier.deliver(row(1))
     assert (caught.value.retry_after_s, caught.value.for_all, caught.value.ref) == (2.0, True, None)
@@ -94,66 +99,102 @@ async def test_too_many_requests_names_the_wait(slack: SlackStub, notifier: Slac
 
 @pytest.mark.parametrize("trouble", [500, 503, "internal_error", "fatal_error"])
 async def test_slack_in_trouble_is_temporary(
-    slack: SlackStub, notifier: SlackNotifier, trouble: str | int
+    slack: SlackTwin, notifier: SlackNotifier, trouble: str | int
 ) -> None:
-    slack.script.append(trouble)
+    if isinstance(trouble, int):
+        slack.http_error(trouble)
+    else:
+        slack.fail(trouble)
     with pytest.raises(NotifyUnavailable) as caught:
         await notifier.deliver(row(1))
     assert caught.value.ref is None
-    assert len(slack.calls) == 1
+    assert slack.messages == []
 
 
 @pytest.mark.parametrize("error", ["invalid_auth", "channel_not_found", "missing_scope"])
 async def test_what_a_person_can_mend_waits_for_the_person(
-    slack: SlackStub, notifier: SlackNotifier, error: str
+    slack: SlackTwin, notifier: SlackNotifier, error: str
 ) -> None:
-    slack.script.append(error)
+    slack.fail(error)
     with pytest.raises(NotifyUnavailable, match=error) as caught:
         await notifier.deliver(row(1))
     assert caught.value.retry_after_s >= 60
 
 
-async def test_anything_else_is_final(slack: SlackStub, notifier: SlackNotifier) -> None:
-    slack.script.append("as_user_not_supported")
+async def test_anything_else_is_final(slack: SlackTwin, notifier: SlackNotifier) -> None:
+    slack.fail("as_user_not_supported")
     with pytest.raises(NotifyRefused, match="as_user_not_supported"):
         await notifier.deliver(row(1))
 
 
-async def test_a_slack_that_is_not_there_is_certainly_not_told(notifier: SlackNotifier, slack: SlackStub) -> None:
-    await slack.__aexit__()
+async def test_a_slack_that_is_not_there_is_certainly_not_told(notifier: SlackNotifier, slack: SlackTwin) -> None:
+    await slack.stop()
     with pytest.raises(NotifyUnavailable, match="cannot be reached") as caught:
         await notifier.deliver(row(1))
     assert caught.value.ref is None
 
 
-@pytest.mark.parametrize("loss", ["cut", "hang", "garbage"])
-async def test_a_lost_answer_makes_one_duplicate_at_most(
-    slack: SlackStub, notifier: SlackNotifier, loss: str
-) -> None:
-    slack.script.extend([loss] * 2)
+async def test_a_lost_answer_makes_one_duplicate_at_most(slack: SlackTwin, notifier: SlackNotifier) -> None:
+    slack.lose_answer(2)
     with pytest.raises(NotifyUnavailable, match="lost") as caught:
         await notifier.deliver(row(1))
     assert (caught.value.ref, caught.value.retry_after_s) == ({"unsure": 1}, 0.0)
     with pytest.raises(NotifyUnavailable) as caught:
         await notifier.deliver(row(1, {"unsure": 1}))
+    assert caught.value.ref == {"unsure": 2}
     assert caught.value.retry_after_s >= 300
     assert not caught.value.for_all  # other messages need not wait
-    assert len(slack.calls) == len(slack.posts) == 2
+    assert len(slack.parents()) == 2
 
 
-async def test_a_lost_edit_is_simply_made_again(slack: SlackStub, notifier: SlackNotifier) -> None:
+@pytest.mark.parametrize("body", ["<html>a proxy's page</html>", "[]", "{", ""])
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+async def test_an_answer_nobody_can_read_is_a_lost_one(body: str, kind: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body, content_type=kind)
+
+    app = web.Application()
+    app.router.add_post("/api/chat.postMessage", answer)
+    async with TestServer(app) as server:
+        notifier = SlackNotifier(SlackSettings(channel="C1", base_url=str(server.make_url("/api/"))), lambda: "t")
+        with pytest.raises(NotifyUnavailable) as caught:
+            await notifier.deliver(row(1))
+        assert caught.value.ref == {"unsure": 1}
+        await notifier.close()
+
+
+async def test_an_answer_that_comes_too_late_is_a_lost_one() -> None:
+    released = asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        await released.wait()
+        return web.json_response({"ok": True, "channel": "C1", "ts": "1.0"})
+
+    app = web.Application()
+    app.router.add_post("/api/chat.postMessage", answer)
+    async with TestServer(app) as server:
+        settings = SlackSettings(channel="C1", base_url=str(server.make_url("/api/")), timeout_s=0.1)
+        notifier = SlackNotifier(settings, lambda: "t")
+        with pytest.raises(NotifyUnavailable, match="lost") as caught:
+            await notifier.deliver(row(1))
+        assert caught.value.ref == {"unsure": 1}
+        released.set()
+        await notifier.close()
+
+
+async def test_a_lost_edit_is_simply_made_again(slack: SlackTwin, notifier: SlackNotifier) -> None:
     first = await told(notifier, row(1))
-    slack.script.append("cut")
+    slack.lose_answer()
     with pytest.raises(NotifyUnavailable) as caught:
         await notifier.deliver(row(2, first.ref))
     assert caught.value.ref is None
     await told(notifier, row(2, first.ref))
-    assert [post["text"] for post in slack.posts] == ["[CRITICAL] k v2"]
+    assert [post.text for post in slack.parents()] == ["[CRITICAL] k v2"]
 
 
-async def test_a_lost_reply_is_made_once_more_and_then_believed(slack: SlackStub, notifier: SlackNotifier) -> None:
+async def test_a_lost_reply_is_made_once_more_and_then_believed(slack: SlackTwin, notifier: SlackNotifier) -> None:
     first = await told(notifier, row(1, thread=("step",)))
-    slack.script.extend(["cut", "cut"])
+    slack.lose_answer(2)
     ref = first.ref
     for _ in range(2):
         with pytest.raises(NotifyUnavailable) as caught:
@@ -163,23 +204,22 @@ async def test_a_lost_reply_is_made_once_more_and_then_believed(slack: SlackStub
         assert ref["ts"] == first.ref["ts"]
     last = await told(notifier, row(1, ref, ("step",)))
     assert (last.lines, last.done, last.ref) == (1, True, first.ref)
-    assert len(slack.replies) == 2
+    assert len(slack.thread(ref["ts"])) == 2
 
 
-async def test_a_removed_message_is_posted_anew_with_the_news(slack: SlackStub, notifier: SlackNotifier) -> None:
+async def test_a_removed_message_is_posted_anew_with_the_news(slack: SlackTwin, notifier: SlackNotifier) -> None:
     first = await told(notifier, row(1))
     slack.messages.clear()
     with pytest.raises(NotifyUnavailable) as caught:
         await notifier.deliver(row(2, first.ref))
     assert caught.value.ref == {}
     await told(notifier, row(2, {}))
-    assert [post["text"] for post in slack.posts] == ["[CRITICAL] k v2"]
-    slack.script.append("thread_not_found")
-    gone = await told(notifier, row(2, {"channel": "C1", "ts": "1.0", "rev": 2}, ("a", "b")))
+    assert [post.text for post in slack.parents()] == ["[CRITICAL] k v2"]
+    gone = await told(notifier, row(2, {"channel": "#ops", "ts": "1.0", "rev": 2}, ("a", "b")))
     assert (gone.ref, gone.lines, gone.done) == ({}, None, True)
 
 
-async def test_nobody_is_pinged_and_no_link_unfolds(slack: SlackStub, notifier: SlackNotifier) -> None:
+async def test_nobody_is_pinged_and_no_link_unfolds(slack: SlackTwin, notifier: SlackNotifier) -> None:
     hostile = "<!channel> <@U1> https://evil.example"
     await notifier.deliver(OutboxRow(channel="slack", key="k", rev=1, message=message("k", title=hostile)))
     [(_, args)] = slack.calls

@@ -15,8 +15,8 @@ from consulguard.journal import SqliteStore
 from consulguard.model import JsonObject, OutboxRow
 from consulguard.notify import OutboxSettings, OutboxWorker, Told
 from consulguard.notify.slack import SlackNotifier, SlackSettings
+from consulguard.testing import RecordingNotifier, SlackTwin
 
-from tests.shell.notify.stub import SlackStub
 from tests.support.messages import message
 
 
@@ -221,10 +221,11 @@ async def test_a_store_that_is_away_does_not_end_the_worker(store: SqliteStore) 
 async def test_all_the_way_to_slack_through_failures_and_a_restart(tmp_path: Path) -> None:
     """Two incidents, many versions, answers lost and calls refused: one message each, every step once in order."""
     settings = OutboxSettings(interval_s=0.01, backoff_s=0.01)
-    async with SlackStub() as slack:
-        slack.script.extend(["", 500, "internal_error", "", 503])
+    async with SlackTwin() as slack:
+        slack.http_error(503, 2)
+        slack.fail("internal_error")
         for life in range(2):
-            notifier = SlackNotifier(SlackSettings(channel="#ops", base_url=slack.url), lambda: "t")
+            notifier = SlackNotifier(SlackSettings(channel="#incidents", base_url=slack.api), lambda: slack.token)
             async with SqliteStore(tmp_path / "j.db", channels=("slack",)) as store:
                 worker = OutboxWorker(store, notifier, SystemClock(), lambda: 0.5, settings)
                 async with running(worker):
@@ -237,10 +238,23 @@ async def test_all_the_way_to_slack_through_failures_and_a_restart(tmp_path: Pat
                         while (await store.outbox_counts()).get("slack/sent") != 2:
                             await asyncio.sleep(0.02)
             await notifier.close()
-        assert sorted(post["text"] for post in slack.posts) == ["[CRITICAL] a v10", "[CRITICAL] b v10"]
-        said = [line for reply in slack.replies for line in reply["blocks"][0]["text"]["text"].split("\n")]
-        for key in ("a", "b"):
-            assert [line for line in said if line.startswith(key)] == [f"{key} {v}" for v in range(1, 11)]
+            slack.http_error(500)
+        posts = slack.parents()
+        assert sorted(post.text for post in posts) == ["[CRITICAL] a v10", "[CRITICAL] b v10"]
+        for post in posts:
+            said = [
+                line for reply in slack.thread(post.ts) for line in reply.blocks[0]["text"]["text"].split("\n")
+            ]
+            assert said == [f"{post.text[11]} {version}" for version in range(1, 11)]
+
+
+async def test_a_plain_notifier_is_enough(store: SqliteStore) -> None:
+    notifier = RecordingNotifier("slack")
+    worker = OutboxWorker(store, notifier, FakeClock(), lambda: 0.0)
+    await store.append([], [message("a", thread=("x",))])
+    await worker.turn()
+    assert [row.message.thread for row in notifier.rows] == [("x",)]
+    assert (await store.outbox_counts())["slack/sent"] == 1
 
 
 async def test_retry_times_survive_a_restart(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""The bot as its own process, with a configuration of short timings, for tests that kill it and read its journal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SETTLE_S = 1
+FAST: dict[str, dict[str, Any]] = {
+    "watch": {"settle": f"{SETTLE_S}s"},
+    "health": {"recovery": "1s"},
+    "correlate": {"resolve": "1s"},
+    "guards": {"hold_down": "1s", "root_settle": "1s", "min_start_interval": "1s", "min_looks": 1},
+    "notify": {"group_wait": "1s"},
+}
+
+
+class Bot:
+    """``sections`` go over ``FAST``. One folder holds configuration, playbooks, journal and output."""
+
+    def __init__(self, folder: Path, consul: str, *playbooks: dict[str, Any], **sections: Any) -> None:
+        self.folder = folder
+        self.journal = folder / "state" / "journal.sqlite"
+        self.config = folder / "consulguard.yaml"
+        self._log = folder / "bot.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "playbooks").mkdir(parents=True)
+        for playbook in playbooks:
+            (folder / "playbooks" / f"{playbook['name']}.yaml").write_text(json.dumps(playbook))
+        config: dict[str, Any] = {
+            "mode": "auto",
+            "consul": {"http_addr": consul},
+            "playbooks": {"dir": "playbooks"},
+            "journal": {"path": str(self.journal)},
+            **FAST,
+        }
+        for name, section in sections.items():
+            merged = {**config.get(name, {}), **section} if isinstance(section, dict) else section
+            config[name] = merged
+        self.config.write_text(json.dumps(config))
+
+    # ---- life
+
+    def start(self, failpoint: str = "") -> None:
+        """Start it; with a fail-point it will die there."""
+        assert self._process is None, "it runs already"
+        extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "consulguard", "run", "-c", str(self.config)],
+                env=environment() | extra,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    async def died(self, within_s: float = 30.0) -> None:
+        """Wait until its fail-point has killed it."""
+        assert await self._ended(within_s) == -signal.SIGKILL, self.output()
+        self._process = None
+
+    async def kill(self) -> None:
+        """SIGKILL, wherever it is."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """SIGTERM and a clean end; fine when it does not run."""
+        if self._process is not None and self._process.poll() is not None:
+            code, self._process = self._process.returncode, None
+            raise AssertionError(f"it ended by itself with {code}: {self.output()}")
+        code = await self._end(signal.SIGTERM)
+        assert code in (0, None), self.output()
+
+    async def _end(self, how: signal.Signals) -> int | None:
+        if self._process is None:
+            return None
+        self._process.send_signal(how)
+        try:
+            return await self._ended(20.0)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    async def _ended(self, within_s: float) -> int:
+        assert self._process is not None
+        end = time.monotonic() + within_s
+        while (code := self._process.poll()) is None:
+            assert time.monotonic() < end, f"it did not end within {within_s:g} s: {self.output()}"
+            await asyncio.sleep(0.02)
+        return code
+
+    # ---- looking
+
+    async def ask(self, *verb: str) -> Any:
+        """The JSON answer of another verb with the same configuration."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "consulguard", *verb, "-c", str(self.config), "-o", "json"),
+            env=environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, (verb, process.returncode, err.decode())
+        return json.loads(out)
+
+    def output(self) -> str:
+        """The end of what it has written."""
+        return self._log.read_text(errors="replace")[-6000:] if self._log.exists() else ""
+
+
+def environment() -> dict[str, str]:
+    """Ours without what would change how the bot behaves."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("CONSUL_", "CONSULGUARD_"))}

@@ -1,0 +1,159 @@
+"""One service with one check, one playbook with one action kind, and everything that records what is done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from consulguard.testing import RealConsul
+
+from tests.e2e.support import journal
+from tests.e2e.support.bot import Bot
+from tests.e2e.support.proxy import RecordingProxy
+from tests.e2e.support.receiver import Receiver, make_command, recorded
+from tests.support.waiting import eventually
+
+HTTP = ("http.request, idempotent", "http.request, not idempotent")
+EXEC = ("exec.run, idempotent", "exec.run, not idempotent")
+CONSUL = ("consul.maintenance", "consul.service_resolver", "consul.service_splitter", "consul.kv_put")
+KINDS = (*CONSUL, *HTTP, *EXEC)
+REST_S = 25.0
+
+
+class Case:
+    """``name`` is the service's, its only instance's and its check's. ``undo``: verification fails at once, and the
+    playbook takes back what it did."""
+
+    def __init__(self, kind: str, consul: RealConsul, folder: Path, name: str, *, undo: bool = False) -> None:
+        self.kind = kind
+        self.action, _, flavour = kind.partition(", ")
+        self.repeatable = flavour != "not idempotent"
+        self.undo = undo
+        self.name = name
+        self._consul = consul
+        self._folder = folder
+        self.recording = folder / "recording"
+        self._stack = contextlib.AsyncExitStack()
+        self.bot: Bot
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            self._session = await stack.enter_async_context(aiohttp.ClientSession())
+            self.proxy = await stack.enter_async_context(RecordingProxy(self._consul.address))
+            self.proxy.note = lambda: self.record().open_attempts
+            careful = self.repeatable
+            receiver = await stack.enter_async_context(Receiver(self.recording, self._journaled, careful=careful))
+            self._receiver = receiver.address
+            self._command = make_command(
+                self._folder / "restart", self.recording, self._folder / "bot/state/journal.sqlite", careful=careful
+            )
+            await self._register(stack)
+            self.bot = Bot(self._folder / "bot", self.proxy.address, self._playbook(), actions=self._allowed())
+            stack.push_async_callback(self.bot.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # ---- what happens
+
+    async def fail(self) -> None:
+        await self._call("PUT", f"/v1/agent/check/fail/{self.name}")
+
+    async def heal(self) -> None:
+        await self._call("PUT", f"/v1/agent/check/pass/{self.name}")
+
+    async def comes_to_rest(self) -> None:
+        """Until the run is over. What was repaired passes again as soon as somebody looks whether it does."""
+        healed = False
+
+        async def look() -> str:
+            nonlocal healed
+            run = self.record().fact("Run").partition(" ")[0]
+            if run == "verifying" and not healed and not self.undo:
+                healed = True
+                await self.heal()
+            return run
+
+        try:
+            await eventually(look, lambda run: run in ("done", "held", "failed"), within_s=REST_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.bot.output()}") from None
+
+    # ---- what was seen
+
+    def record(self) -> journal.Record:
+        return journal.read(self.bot.journal)
+
+    def recorded(self) -> list[dict[str, Any]]:
+        return recorded(self.recording)
+
+    async def entry(self, kind: str) -> Any:
+        return await self._call("GET", f"/v1/config/{kind}/{self.name}", none_on=404)
+
+    def _journaled(self, attempt: str) -> bool:
+        return attempt in self.record().attempts
+
+    # ---- the stage
+
+    async def _register(self, stack: contextlib.AsyncExitStack) -> None:
+        check = {"CheckID": self.name, "Name": "ttl", "TTL": "1h", "Status": "passing"}
+        stack.push_async_callback(self._call, "PUT", f"/v1/agent/service/deregister/{self.name}")
+        await self._call("PUT", "/v1/agent/service/register", {"Name": self.name, "Port": 1, "Checks": [check]})
+        if self.action == "consul.service_splitter":
+            for body in (
+                {"Kind": "service-defaults", "Name": self.name, "Protocol": "http"},
+                {"Kind": "service-resolver", "Name": self.name, "Subsets": {"v1": {"Filter": "Service.Meta.v == 1"}}},
+            ):
+                await self._call("PUT", "/v1/config", body)
+
+    def _allowed(self) -> dict[str, Any]:
+        return {
+            "agents": {"addresses": {self._consul.node: self.proxy.address}},
+            "http": {"hosts": {"receiver": {"url": self._receiver, "private": True}}},
+            "exec": {"allowed_commands": [self._command]},
+        }
+
+    def _playbook(self) -> dict[str, Any]:
+        whole = self.action in CONSUL[1:]
+        playbook = {
+            "name": "repair",
+            "mode": "auto",
+            "match": {"scope": "service" if whole else "instance", "for": "1s", "matchers": [f'service="{self.name}"']},
+            "steps": self._steps(),
+            "verify": {"within": "2s" if self.undo else "30s", "target": {"passing_for": 2}},
+            "on_failure": "undo" if self.undo else "hold",
+        }
+        if self.undo:
+            playbook["steps"][0]["undo"] = {"uses": self.action}
+        return playbook
+
+    def _steps(self) -> list[dict[str, Any]]:
+        flag = {"idempotent": self.repeatable}
+        params: dict[str, dict[str, Any]] = {
+            "consul.maintenance": {"enable": True, "reason": "for ${incident.id}"},
+            "consul.service_resolver": {"connect_timeout": "7s"},
+            "consul.service_splitter": {
+                "splits": [{"weight": 100, "service": self.name, "service_subset": "v1"}],
+            },
+            "consul.kv_put": {"key": f"flags/{self.name}", "value": "off"},
+            "http.request": {"method": "POST", "url": f"{self._receiver}/restart", **flag},
+            "exec.run": {"argv": [self._command], **flag},
+        }
+        steps = [{"name": "first", "uses": self.action, "with": params[self.action]}]
+        if self.action == "consul.maintenance" and not self.undo:
+            steps.append({"name": "rejoin", "uses": self.action, "with": {"enable": False}})
+        return steps
+
+    async def _call(self, method: str, path: str, body: Any = None, *, none_on: int = 0) -> Any:
+        async with self._session.request(method, self._consul.address + path, json=body) as answer:
+            text = await answer.text()
+            if answer.status == none_on:
+                return None
+            assert answer.status == 200, (path, answer.status, text)
+            return json.loads(text) if text.strip() else None

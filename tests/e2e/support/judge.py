@@ -1,0 +1,55 @@
+"""The offline judge of the promises: recordings, Consul's writes and the journal's tables in, assertions out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.e2e.support.bot import SETTLE_S
+from tests.e2e.support.case import Case
+from tests.e2e.support.journal import Record
+
+SLACK_S = 5.0  # promised on top of the fail-over
+
+
+def judge(case: Case, *, killed_after_send: bool) -> None:
+    """What must hold after one kill, whatever the point."""
+    record = case.record()
+    rest = record.fact("Run")
+    effects = every_effect_was_meant(case, record)
+    assert all(n == 1 for n in effects.values()), f"an attempt had more than one effect: {effects}"
+    if case.repeatable:
+        assert rest.startswith("done"), rest
+        assert set(effects) == set(record.attempts)
+    else:
+        assert rest.startswith("held"), rest
+        assert sum(effects.values()) == int(killed_after_send), effects
+        assert len(record.intents) == 1, "an unresolved attempt was made again"
+    taken_up_in_time(record)
+
+
+def every_effect_was_meant(case: Case, record: Record) -> Counter[str]:
+    """Effects by attempt id; each of them had its intent in the journal before it happened."""
+    effects: Counter[str] = Counter()
+    for line in case.recorded():
+        assert line["journaled"], f"an effect without an intent: {line}"
+        effects[line["attempt"]] += line["effect"]
+    for write in case.proxy.writes:
+        meant = [attempt for attempt, action in write.noted.items() if action == case.action]
+        assert len(meant) == 1, f"a write without an open intent: {write}"
+        assert write.status == 200, write
+        effects[meant[0]] += 1
+    assert set(effects) <= set(record.attempts)
+    return effects
+
+
+def taken_up_in_time(record: Record) -> None:
+    """What the last life found unfinished has an outcome, or is with a person, soon after that life began."""
+    life = record.lives[-1]
+    before = {line.body["intent"]["id"] for line in record.lines if line.kind == "intent" and line.at < life}
+    results = {line.body["result"]["intent_id"]: line.at for line in record.events("Resulted") if line.at >= life}
+    open_then = before - {
+        line.body["result"]["intent_id"] for line in record.events("Resulted") if line.at < life
+    }
+    assert open_then, "the kill left nothing open: the test proves nothing"
+    for attempt in open_then:
+        assert results[attempt] - life <= SETTLE_S + SLACK_S, f"{attempt}: {results[attempt] - life:.1f} s"
