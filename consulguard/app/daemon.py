@@ -110,7 +110,11 @@ class Daemon:
         lease = LeaseChanged(at=at, held=True, epoch=self.state.epoch + 1, reason="single replica")
         life = Started(at=at, life=secrets.token_hex(8), version=__version__)
         dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
-        await self._process([dropped, self._configured(at), life, lease])
+        lost = self.rooms.store.behind
+        stop = [Commanded(at=at, command="stop", who="journal", args={"reason": lost})] if lost else []
+        await self._process([dropped, self._configured(at), life, *stop, lease])
+        if lost:  # it is on record now: from here the journal as it stands is the truth, and a person resumes
+            await self.rooms.store.accept(self.seq)
 
     def _configured(self, at: datetime) -> Configured:
         given = self.rooms.configured

@@ -17,7 +17,6 @@ from consulguard.errors import ConfigError, PlaybookError
 from consulguard.events import AnyEvent, Configured, LeaseChanged, Woke
 from consulguard.plan import lint
 
-
 FATAL = ("unknown-action", "bad-params")  # findings that make a playbook unusable; the others are for `lint`
 
 

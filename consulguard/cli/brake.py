@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,6 @@ from consulguard.app import offline
 from consulguard.cli import doors
 from consulguard.cli.options import Options
 from consulguard.config import settings
-from consulguard.errors import ConfigError
 from consulguard.plan.duration import parse_duration
 from consulguard.serve import call
 
@@ -29,7 +29,7 @@ def pause(
         try:
             args["for_s"] = parse_duration(for_)
         except ValueError as error:
-            raise ConfigError(str(error), where="--for") from None
+            raise doors.UsageError(str(error), where="--for") from None
     return _say(options, "stop" if stop else "pause", args, f"paused: {reason}")
 
 
@@ -41,7 +41,7 @@ def resume(options: Options) -> int:
 def _say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
     """To the daemon where one listens, else straight into the journal for the next one to read."""
     loaded = options.load()
-    who = f"{getpass.getuser()} (command line)"
+    who = f"{_user()} (command line)"
     answer = asyncio.run(call(settings.socket_path(loaded), command, args, who, options.timeout_s))
     if answer is None:
         asyncio.run(offline.command(loaded, command, args, who))
@@ -49,3 +49,10 @@ def _say(options: Options, command: str, args: dict[str, Any], done: str) -> int
     if not options.quiet:
         print(done)
     return doors.OK
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no entry
+        return f"user {os.getuid()}"

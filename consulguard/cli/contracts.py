@@ -22,6 +22,17 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
+def whole(value: Any) -> Any:
+    """As ``plain``, with the fields that have their default value, which the journal leaves out."""
+    if isinstance(value, msgspec.Struct):
+        return {name: whole(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): whole(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [whole(inner) for inner in value]
+    return plain(value)
+
+
 def view_of(state: EngineState) -> Json:
     view = state.view
     return {
@@ -69,7 +80,9 @@ def planned_of(plan: Plan | None, actions: Actions) -> Json:
     return {
         "playbook": playbook
         and {"name": playbook.id, "mode": playbook.mode.value, "effective_mode": plan.effective_mode.value},
-        "considered": [plain(c) | {"matched": c.matched, "because": c.because} for c in plan.considered],
+        "considered": [
+            {"playbook": c.playbook, "matched": c.matched, "because": c.because} for c in plan.considered
+        ],
         "steps": [step_of(s, actions) for s in plan.steps],
     }
 
@@ -129,11 +142,19 @@ def pending(state: EngineState) -> bool:
 
 
 def topology_of(state: EngineState, service: str | None = None) -> Json:
-    topology = correlate.topology(state.book, health.troubles(state.health), service)
-    told: Json = plain(topology)
-    for edge in told["edges"]:
-        edge["from"], edge["to"] = edge.pop("source", edge.get("from")), edge.pop("destination", edge.get("to"))
-    return told
+    """``consulguard topology -o json``."""
+    found = correlate.topology(state.book, health.troubles(state.health), service)
+    return {
+        "as_of": plain(found.as_of),
+        "services": [
+            {"name": s.name, "kind": s.kind or "service", "state": plain(s.state), "instances": plain(s.instances)}
+            for s in found.services
+        ],
+        "edges": [
+            {"from": e.source, "to": e.destination, "provenance": e.provenance, "trust": round(e.trust, 3)}
+            for e in found.edges
+        ],
+    }
 
 
 def run_of(run: Run) -> Json:

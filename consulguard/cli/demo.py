@@ -22,7 +22,8 @@ from consulguard.config import load
 from consulguard.engine import EngineState
 from consulguard.errors import ConsulguardError
 from consulguard.model import IncidentState, State
-from consulguard.testing import ConsulTwin, RealConsul, SampleMesh, demo as stage
+from consulguard.testing import ConsulTwin, RealConsul, SampleMesh
+from consulguard.testing import demo as stage
 
 PATIENCE_S = 60.0  # for any one thing to happen; the whole demo ends within 90 s
 
@@ -44,6 +45,7 @@ def demo(
 ) -> int:
     """A web shop of ten services, a fault, and what consulguard makes of it. Ends by itself."""
     out = printing.console(options)
+    doors.set_up_logs("warning", "text", verbose=False)
     try:
         with tempfile.TemporaryDirectory(prefix="consulguard-demo-") as folder:
             asyncio.run(asyncio.wait_for(_Demo(out, Path(folder), fault).run(no_consul_binary), 88))
@@ -78,11 +80,13 @@ class _Demo:
 
     async def run(self, embedded: bool) -> None:
         async with _consul(self.out, embedded) as address, SampleMesh(address) as mesh:
-            await mesh.ready()
+            await mesh.ready(within_s=40.0)
             self.mesh = mesh
             loaded = load(str(stage.write(self.folder, address, mesh)), {}, {})
             count = len(mesh.places)
-            self.out.print(f"Shop: {len(mesh.services)} services, {count} instances, all passing. Daemon starts.\n")
+            self.out.print(
+                f"Shop: {len(mesh.services)} services, {count} instances, all passing. Daemon starts.\n"
+            )
             async with service.standing(loaded) as running, asyncio.TaskGroup() as group:
                 provider = group.create_task(self._provide_nodes(address))
                 self.daemon = running.daemon
@@ -123,7 +127,9 @@ class _Demo:
         await self._break("most of the shop fails at once", self.mesh.mass_failure())
         await self._until("the storm brake", lambda s: s.storm.on)
         await asyncio.sleep(8)
-        self._say("the brake holds everything: so much at once is more likely one shared cause. A person repairs it.")
+        self._say(
+            "the brake holds everything: so much at once is more likely one shared cause. A person repairs it."
+        )
         await self._heal()
 
     async def _heal(self) -> None:
@@ -143,7 +149,9 @@ class _Demo:
 
     async def _resolved(self) -> None:
         await self._until("an incident", lambda s: bool(s.book.incidents) or s.storm.on)
-        await self._until("recovery", lambda s: not correlate.open_incidents(s.book) and not s.storm.on)
+        await self._until(
+            "recovery", lambda s: not (correlate.open_incidents(s.book) or s.storm.on or s.active_runs())
+        )
 
     async def _until(self, what: str, holds: Callable[[EngineState], bool]) -> None:
         end = self.clock.monotonic() + PATIENCE_S
@@ -166,7 +174,7 @@ class _Demo:
     # ---- the end
 
     def _summary(self, state: EngineState) -> None:
-        self.out.rule("summary")
+        self.out.print("\n--- summary ---")
         for incident in state.book.incidents.values():
             if incident.state is IncidentState.MERGED:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,8 @@ from consulguard import correlate
 from consulguard.app import actions
 from consulguard.cli import contracts, doors, printing, reading
 from consulguard.cli.options import Options
-from consulguard.cli.plan import show_incident
+from consulguard.cli.plan import show_incident, show_steps, show_view
+from consulguard.config import Loaded
 from consulguard.engine import EngineState
 from consulguard.errors import ConfigError
 from consulguard.model import Incident
@@ -25,32 +27,47 @@ def explain(
     subject: Annotated[
         str, typer.Argument(help="A service, an incident (inc-...) or a playbook.", show_default=False)
     ],
-    snapshot: Annotated[Path | None, typer.Option(help="Read this file instead of Consul.")] = None,
+    snapshot: Annotated[Path | None, typer.Option(help="Read this file instead of Consul; - is stdin.")] = None,
 ) -> int:
     """Why: for a service its state and incidents, for an incident every guard, for a playbook every match."""
     loaded = options.load()
-    state, _ = reading.look(options, loaded, snapshot)
+    state = _remembered(loaded, subject) if snapshot is None else None
+    if state is None:
+        read = reading.look(options, loaded, snapshot)
+        for error in read.disabled:
+            if subject == Path(error.where.partition(":")[0]).stem:
+                raise ConfigError(f"this playbook is disabled: {error.message}", where=error.where)
+        state = read.state
     answer = _answer(state, subject)
     if not printing.data(options, answer):
         _show(printing.console(options), answer)
     return doors.OK if state.view.trusted else doors.CONSUL
 
 
+def _remembered(loaded: Loaded, subject: str) -> EngineState | None:
+    """The daemon's own state, when it is an incident of its. A dry run gives its incidents ids of their own."""
+    past = asyncio.run(reading.past(loaded)) if subject.startswith("inc-") else None
+    return past if past is not None and subject in past.book.incidents else None
+
+
 def _answer(state: EngineState, subject: str) -> Json:
     incidents = correlate.open_incidents(state.book)
-    for incident in incidents:
-        if incident.id == subject:
-            return _about(state, "incident", subject, [incident])
-    if any(p.id == subject for p in state.playbooks):
-        return _about(state, "playbook", subject, incidents) | {"playbook": _playbook(state, subject)}
+    if subject in state.book.incidents:
+        return _about(state, "incident", subject, [state.book.incidents[subject]])
     topology = contracts.topology_of(state)
     found = next((s for s in topology["services"] if s["name"] == subject), None)
-    if found is None:
-        raise ConfigError(f"{subject!r} is no service, open incident or playbook; see: consulguard topology")
-    concerned = [i for i in incidents if subject == i.root.name or any(m.name == subject for m in i.members)]
-    concerned = concerned or [i for i in incidents if any(m.target.service == subject for m in i.members)]
-    edges = [e for e in topology["edges"] if subject in (e["from"], e["to"])]
-    return _about(state, "service", subject, concerned) | {"service": found, "edges": edges}
+    if found is not None:
+        concerned = [i for i in incidents if _concerns(i, subject)]
+        edges = [e for e in topology["edges"] if subject in (e["from"], e["to"])]
+        return _about(state, "service", subject, concerned) | {"service": found, "edges": edges}
+    playbook = next((p for p in state.playbooks if p.id == subject), None)
+    if playbook is None:
+        raise doors.NotFound(f"{subject!r} is no service, incident or playbook; see: consulguard topology")
+    return _about(state, "playbook", subject, incidents) | {"playbook": contracts.whole(playbook)}
+
+
+def _concerns(incident: Incident, service: str) -> bool:
+    return service == incident.root.name or any(service in (m.name, m.target.service) for m in incident.members)
 
 
 def _about(state: EngineState, kind: str, subject: str, incidents: list[Incident]) -> Json:
@@ -66,36 +83,33 @@ def _about(state: EngineState, kind: str, subject: str, incidents: list[Incident
     }
 
 
-def _playbook(state: EngineState, name: str) -> Json:
-    told: Json = contracts.plain(next(p for p in state.playbooks if p.id == name))
-    return told
-
-
 def _show(out: Console, answer: Json) -> None:
-    out.print(f"[bold]{printing.safe(answer['subject'])}[/] ({answer['kind']})")
+    show_view(out, answer)
+    out.print(f"\n[bold]{printing.safe(answer['subject'])}[/] ({answer['kind']})")
     if answer["kind"] == "service":
-        service = answer["service"]
-        counts = ", ".join(f"{n} {k}" for k, n in service["instances"].items())
-        out.print(f"state {printing.colored(service['state'])}; instances: {counts or 'none known'}")
-        for edge in answer["edges"]:
-            line = f"{edge['from']} calls {edge['to']} ({edge['provenance']}, trust {edge['trust']:.2f})"
-            out.print(f"  {printing.safe(line)}")
+        _service(out, answer)
+    if answer["kind"] == "playbook":
+        book = answer["playbook"]
+        out.print(f"  mode {book['mode']}, priority {book['priority']}: {printing.safe(book['description'])}")
     if not answer["incidents"]:
         out.print("No open incident concerns it.")
     for incident in answer["incidents"]:
         out.print()
         show_incident(out, incident)
-        _reasons(out, incident)
+        only = answer["subject"] if answer["kind"] == "playbook" else ""
+        for considered in incident["considered"]:
+            if only in ("", considered["playbook"]):
+                mark = "[green]matches[/]" if considered["matched"] else "no match"
+                told = f"{considered['playbook']}: {considered['because']}"
+                out.print(f"  {mark} {printing.safe(told)}")
+        if not only or (incident["playbook"] or {}).get("name") == only:
+            show_steps(out, incident, all_guards=True)
 
 
-def _reasons(out: Console, incident: Json) -> None:
-    """What was for and against: playbooks considered, and every guard of every step."""
-    for considered in incident["considered"]:
-        mark = "+" if considered["matched"] else "-"
-        out.print(
-            f"  {mark} playbook {printing.safe(considered['playbook'])}: {printing.safe(considered['because'])}"
-        )
-    for step in incident["steps"]:
-        out.print(f"  step {printing.safe(step['name'])} ({printing.safe(step['uses'])})")
-        rows = [(f"    {g['guard']}", g["verdict"], g["reason"]) for g in step["guards"]]
-        out.print(printing.table(("    GUARD", "VERDICT", "REASON"), rows))
+def _service(out: Console, answer: Json) -> None:
+    service = answer["service"]
+    counts = printing.counts(service["instances"]) or "none known"
+    out.print(f"  {printing.colored(service['state'])}; instances: {counts}")
+    for edge in answer["edges"]:
+        line = f"{edge['from']} calls {edge['to']} ({edge['provenance']}, trust {edge['trust']:.2f})"
+        out.print(f"  {printing.safe(line)}")

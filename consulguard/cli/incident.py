@@ -10,9 +10,9 @@ import typer
 from consulguard.app import actions
 from consulguard.cli import contracts, doors, printing, reading
 from consulguard.cli.options import Options
-from consulguard.cli.plan import show_incident
+from consulguard.cli.plan import show_incident, show_steps
 from consulguard.engine import EngineState
-from consulguard.errors import ConfigError
+from consulguard.model import IncidentState
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ def known(options: Options) -> EngineState:
     """What the daemon's journal holds; without one, what Consul says now."""
     loaded = options.load()
     past = asyncio.run(reading.past(loaded))
-    return past if past is not None and past.at is not None else reading.look(options, loaded)[0]
+    return past if past is not None and past.at is not None else reading.look(options, loaded).state
 
 
 def list_(options: Options) -> int:
@@ -34,15 +34,18 @@ def list_(options: Options) -> int:
             (
                 i.id,
                 i.state.value,
-                f"{i.root.kind} {i.root.name}",
+                f"{i.root.kind} {i.root.instance if i.root.kind == 'instance' else i.root.name}",
                 f"{i.confidence:.0%}",
-                contracts.plain(i.opened_at),
+                printing.when(contracts.plain(i.opened_at)),
+                printing.when(contracts.plain(i.resolved_at)),
             )
             for i in incidents
         ]
-        printing.console(options).print(
-            printing.table(("ID", "STATE", "ROOT CAUSE", "CONFIDENCE", "OPENED"), rows) if rows else "No incident."
-        )
+        out = printing.console(options)
+        if rows:
+            printing.table(out, ("ID", "STATE", "ROOT CAUSE", "CONFIDENCE", "OPENED", "RESOLVED"), rows)
+        else:
+            out.print("No incident.")
     return doors.OK
 
 
@@ -53,14 +56,17 @@ def show(
     state = known(options)
     found = state.book.incidents.get(incident)
     if found is None:
-        raise ConfigError(f"there is no incident {incident!r}; see: consulguard incident list")
+        raise doors.NotFound(f"there is no incident {incident!r}; see: consulguard incident list")
     answer = contracts.incident_of(found) | contracts.planned_of(state.plans.get(found.id), actions())
     answer["runs"] = [contracts.run_of(r) for r in state.runs.values() if r.incident_id == found.id]
     if not printing.data(options, answer):
         out = printing.console(options)
         show_incident(out, answer)
+        if found.state is not IncidentState.RESOLVED:
+            show_steps(out, answer)
         for run in answer["runs"]:
-            out.print(f"  {run['id']} {printing.colored(run['state'])} {printing.safe(run['reason'])}")
+            told = printing.safe(f"run {run['id']} of {run['playbook']}: {run['state']} {run['reason']}".rstrip())
+            out.print(f"  {told}")
             for line in run["log"]:
                 out.print(f"    {printing.safe(line)}")
     return doors.OK

@@ -12,6 +12,7 @@ import typer
 from consulguard.cli import contracts, doors, printing
 from consulguard.cli.options import Options
 from consulguard.config import Loaded, settings
+from consulguard.config.files import exists
 from consulguard.errors import ConfigError
 from consulguard.journal import Report, SqliteStore
 from consulguard.model import Entry
@@ -19,7 +20,7 @@ from consulguard.model import Entry
 
 def _store(loaded: Loaded) -> SqliteStore:
     path = settings.journal_path(loaded)
-    if not path.exists():
+    if not exists(path):
         raise ConfigError("there is no journal yet; the daemon writes it (consulguard run)", where=str(path))
     return SqliteStore(path, readonly=True)
 
@@ -27,7 +28,7 @@ def _store(loaded: Loaded) -> SqliteStore:
 def verify(options: Options) -> int:
     """Prove that nothing in the record was changed, lost or put in between."""
     report = asyncio.run(_verify(_store(options.load())))
-    if not printing.data(options, contracts.plain(report) | {"ok": report.ok}):
+    if not printing.data(options, contracts.whole(report) | {"ok": report.ok}):
         sound = f"sound: {report.entries} entries, the chain holds"
         print(sound if report.ok else f"NOT SOUND at entry {report.first_bad_seq}: {report.reason}")
     return doors.OK if report.ok else doors.FAILURE
@@ -51,7 +52,7 @@ def tail(
         out = printing.console(options)
         for entry, line in zip(entries, told, strict=True):
             body = msgspec.json.encode(line["body"]).decode()
-            out.print(f"{entry.seq} {line['at']} {entry.kind} {printing.safe(body[:500])}")
+            out.print(f"{entry.seq} {printing.when(line['at'])} {entry.kind} {printing.safe(body[:500])}")
     return doors.OK
 
 

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consulguard.cli.doors import finish
-from consulguard.config import Loaded, Overlay, load
-from consulguard.errors import ConfigError
+from consulguard.cli.doors import UsageError, finish
+
+if TYPE_CHECKING:
+    from consulguard.config import Loaded, Overlay
 
 
 class Output(StrEnum):
@@ -22,6 +23,13 @@ class Output(StrEnum):
     YAML = "yaml"
     DOT = "dot"
     MERMAID = "mermaid"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class LogFormat(StrEnum):
@@ -57,13 +65,15 @@ class Options:
 
     def load(self, *more: tuple[tuple[str, ...], Any, str]) -> Loaded:
         """The configuration with the flags, and ``more`` settings of the verb, on top. Raises ConfigError."""
+        from consulguard.config import load
+
         overlay: Overlay = {path: (value, flag) for path, value, flag in more if value is not None}
         for name, path in _SETTINGS.items():
             if self.values[name]:
                 overlay[path] = (self.values[name], f"--{name.replace('_', '-')}")
-        loaded = load(self.values["config"], overlay)
         if self.values["token"] and self.values["token_file"]:
-            raise ConfigError("--token and --token-file exclude each other; give one of them")
+            raise UsageError("--token and --token-file exclude each other; give one of them")
+        loaded = load(self.values["config"], overlay)
         return replace(loaded, consul_token=self.values["token"]) if self.values["token"] else loaded
 
 
@@ -90,12 +100,12 @@ def _flag(name: str, kind: Any, default: Any, *decls: str, **spec: Any) -> inspe
 def _shared() -> list[inspect.Parameter]:
     text = str | None
     return [
-        _flag("config", text, None, "--config", "-c", help="Configuration file."),
+        _flag("config", text, None, "--config", "-c", help="Configuration file; - is stdin."),
         _flag("output", Output, Output.TABLE, "--output", "-o", help="How to print."),
         _flag("quiet", bool, False, "--quiet", "-q", help="Only what was asked for."),
         _flag("verbose", bool, False, "--verbose", "-v", help="Log more."),
-        _flag("log_level", str, "info", help="debug, info, warning or error."),
-        _flag("log_format", LogFormat, LogFormat.TEXT, help="How to log."),
+        _flag("log_level", LogLevel, LogLevel.INFO, help="What to log.", envvar="CONSULGUARD_LOG_LEVEL"),
+        _flag("log_format", LogFormat, LogFormat.TEXT, help="How to log.", envvar="CONSULGUARD_LOG_FORMAT"),
         _flag("no_color", bool, False, "--no-color", help="No colours (also NO_COLOR)."),
         _flag("timeout", float, 30.0, help="Seconds a reading verb may take.", min=0.1),
         _flag("http_addr", text, None, help="Address of the Consul agent."),

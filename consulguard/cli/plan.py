@@ -9,77 +9,83 @@ import typer
 from rich.console import Console
 
 from consulguard.app import actions
-from consulguard.cli import contracts, doors, printing, reading
+from consulguard.cli import contracts, doors, printing, reading, snapshots
 from consulguard.cli.options import Options
 
 Json = dict[str, Any]
+DRY_RUN = "DRY-RUN"  # at the start of every line about what would be done
 
 
 def plan(
     options: Options,
-    snapshot: Annotated[Path | None, typer.Option(help="Read this file instead of Consul.")] = None,
+    snapshot: Annotated[Path | None, typer.Option(help="Read this file instead of Consul; - is stdin.")] = None,
     save_snapshot: Annotated[Path | None, typer.Option(help="Also keep what was read in this file.")] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 10 when actions are pending.")
     ] = False,
 ) -> int:
     """Dry run: what is wrong now, why, and what would be done. Only reads."""
-    loaded = options.load()
-    state, events = reading.look(options, loaded, snapshot)
+    read = reading.look(options, options.load(), snapshot)
     if save_snapshot is not None:
-        reading.save_snapshot(save_snapshot, events)
-    answer = contracts.plan_of(state, actions())
+        snapshots.save(save_snapshot, read.seen)
+    answer = contracts.plan_of(read.state, actions())
     if not printing.data(options, answer):
         show(printing.console(options), answer)
-    if not state.view.trusted:
+    if not read.state.view.trusted:
         return doors.CONSUL
-    return doors.PENDING if detailed_exitcode and contracts.pending(state) else doors.OK
+    return doors.PENDING if detailed_exitcode and contracts.pending(read.state) else doors.OK
 
 
-def show(console: Console, answer: Json) -> None:
+def show(out: Console, answer: Json) -> None:
     """The plan for people. Every line of something that would be done starts with DRY-RUN."""
+    show_view(out, answer)
+    if not answer["incidents"]:
+        out.print("No incident.")
+    for incident in answer["incidents"]:
+        out.print()
+        show_incident(out, incident)
+        show_steps(out, incident)
+
+
+def show_view(out: Console, answer: Json) -> None:
+    """When, how much was seen, and whether to believe it."""
     view = answer["view"]
     counts = f"{view['services']} services, {view['instances']} instances, {view['nodes']} nodes"
-    console.print(f"{counts}; {view['not_passing']} not passing")
+    out.print(f"{printing.when(answer['at'])}  {counts}; {view['not_passing']} checks not passing")
     if not view["trusted"]:
-        console.print(f"[red]view not trusted[/]: {printing.safe('; '.join(view['reasons']))}")
-    if not answer["incidents"]:
-        console.print("No incident.")
-    for incident in answer["incidents"]:
-        console.print()
-        show_incident(console, incident)
+        out.print(f"[red]view not trusted[/]: {printing.safe('; '.join(view['reasons']) or 'no reason given')}")
 
 
-def show_incident(console: Console, incident: Json) -> None:
-    """One incident: cause, members, evidence, and the steps with their verdicts."""
+def show_incident(out: Console, incident: Json) -> None:
+    """One incident: cause, evidence, members."""
     root = incident["root"]
     where = f" {root['instance']} on {root['node']}" if "instance" in root else ""
-    console.print(
+    out.print(
         f"[bold]{incident['id']}[/] {printing.colored(incident['state'])}  root cause: {root['kind']} "
-        f"[bold]{printing.safe(root['name'] + where)}[/] ({incident['confidence']:.0%})"
+        f"[bold]{printing.safe(root['name'] + where)}[/] (confidence {incident['confidence']:.0%})"
     )
     for sentence in incident["why"]:
-        console.print(f"  because {printing.safe(sentence)}")
-    rows = [(m["name"], m["kind"], m["role"], m["state"], m["since"]) for m in incident["members"]]
-    console.print(
-        printing.table(("  MEMBER", "KIND", "ROLE", "STATE", "SINCE"), [(f"  {r[0]}", *r[1:]) for r in rows])
-    )
-    show_steps(console, incident)
+        out.print(f"  - {printing.safe(sentence)}")
+    rows = [(m["name"], m["kind"], m["role"], m["state"], printing.when(m["since"])) for m in incident["members"]]
+    printing.table(out, ("MEMBER", "KIND", "ROLE", "STATE", "SINCE"), rows, indent=2)
 
 
-def show_steps(console: Console, incident: Json) -> None:
-    """What would be done, step by step, with the guards that do not allow it."""
+def show_steps(out: Console, incident: Json, *, all_guards: bool = False) -> None:
+    """What would be done, step by step, with the guards that do not allow it, or with all of them."""
     playbook = incident["playbook"]
     if playbook is None:
-        console.print("  DRY-RUN no playbook matches")
-        for considered in incident["considered"]:
-            console.print(f"    {printing.safe(considered['playbook'])}: {printing.safe(considered['because'])}")
+        out.print(f"{DRY_RUN}  nothing: no playbook matches")
         return
-    console.print(f"  DRY-RUN playbook {printing.safe(playbook['name'])}, mode {playbook['effective_mode']}")
-    for step in incident["steps"]:
+    mode = playbook["effective_mode"]
+    lowered = f" (its own is {playbook['mode']})" if playbook["mode"] != mode else ""
+    out.print(f"{DRY_RUN}  playbook {printing.safe(playbook['name'])}, mode {mode}{lowered}")
+    if not incident["steps"]:
+        out.print(f"{DRY_RUN}  tell people; it has no step")
+    for number, step in enumerate(incident["steps"], start=1):
+        name = f"{step['name']} ({step['uses']})" if step["name"] != step["uses"] else step["name"]
         verdict = printing.colored(step["verdict"])
-        console.print(f"  DRY-RUN {verdict} {printing.safe(step['name'])}: {printing.safe(step['would'])}")
+        out.print(f"{DRY_RUN}  {number}. {verdict} {printing.safe(name)}: {printing.safe(step['would'])}")
         for guard in step["guards"]:
-            if guard["verdict"] != "ALLOW":
+            if all_guards or guard["verdict"] != "ALLOW":
                 reason = printing.safe(guard["reason"])
-                console.print(f"            {printing.colored(guard['verdict'])} {guard['guard']}: {reason}")
+                out.print(f"{DRY_RUN}       {printing.colored(guard['verdict'])} {guard['guard']}: {reason}")

@@ -8,71 +8,78 @@ from typing import Annotated, Any
 
 import typer
 
-from consulguard.app import actions, stories
-from consulguard.cli import contracts, doors, printing
+from consulguard.app import actions, configured, stories
+from consulguard.cli import contracts, doors, printing, snapshots
 from consulguard.cli.options import Options
-from consulguard.cli.reading import load_snapshot
+from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.config.files import read_text, yaml_files
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.plan import PlaybookFile, read
 from consulguard.plan import lint as lint_rules
 
-PathsArg = Annotated[list[Path] | None, typer.Argument(help="Files or folders; default: the configured folder.")]
+PathsArg = Annotated[
+    list[Path] | None, typer.Argument(help="Files or folders; default: the configured folder. - is stdin.")
+]
 Named = Annotated[str, typer.Argument(help="The playbook's name.", show_default=False)]
 
 
 def _files(loaded: Loaded, paths: list[Path] | None) -> list[Path]:
     wanted = paths or [settings.playbook_dir(loaded)]
-    found = [f for p in wanted for f in (yaml_files(p) if p.is_dir() else [p])]
-    if not found:
+    found = [f for p in wanted for f in (yaml_files(p) if p.is_dir() or not paths else [p])]
+    if not found and not loaded.config.playbooks.allow_empty:
         raise ConfigError("there is no playbook here", where=", ".join(map(str, wanted)))
     return found
 
 
-def _read(files: list[Path]) -> Iterator[tuple[Path, PlaybookFile | tuple[PlaybookError, ...]]]:
+def _read(files: list[Path], *, anybodys: bool) -> Iterator[tuple[Path, PlaybookFile | tuple[PlaybookError, ...]]]:
     for path in files:
         try:
-            yield path, read(read_text(path, "the playbook"), str(path))
+            source = "stdin" if str(path) == "-" else str(path)
+            yield path, read(read_text(path, "the playbook", anybodys=anybodys), source)
         except ConfigError as error:
             yield path, (PlaybookError(error.message, where=error.where),)
 
 
 def list_(options: Options) -> int:
     """All playbooks; a broken one stays visible, disabled, with its reason."""
-    rows = []
-    for path, found in _read(_files(options.load(), None)):
-        if isinstance(found, PlaybookFile):
-            book = found.playbook
-            row = {"name": book.id, "mode": book.mode.value, "priority": book.priority, "state": "enabled"}
-            rows.append(row | {"source": book.source, "description": book.description})
-        else:
-            row = {"name": path.stem, "mode": "", "priority": 0, "state": "disabled", "source": str(path)}
-            rows.append(row | {"description": str(found[0])})
+    given, disabled = configured(options.load(), SystemClock().now())
+    rows: list[dict[str, Any]] = [
+        {"name": p.id, "mode": p.mode.value, "priority": p.priority, "state": "enabled"}
+        | {"source": p.source, "description": p.description}
+        for p in given.playbooks
+    ]
+    rows += [
+        {"name": Path(e.where.partition(":")[0]).stem, "mode": "", "priority": 0, "state": "disabled"}
+        | {"source": e.where, "description": str(e)}
+        for e in disabled
+    ]
+    rows.sort(key=lambda row: str(row["name"]))
     if not printing.data(options, rows):
         cells = [(r["name"], r["state"], r["mode"], r["priority"], r["description"]) for r in rows]
-        printing.console(options).print(
-            printing.table(("NAME", "STATE", "MODE", "PRIORITY", "DESCRIPTION"), cells)
-        )
+        columns = ("NAME", "STATE", "MODE", "PRIORITY", "DESCRIPTION")
+        printing.table(printing.console(options), columns, cells)
     return doors.OK
 
 
 def show(options: Options, name: Named) -> int:
-    """One playbook as it was understood."""
-    for _, found in _read(_files(options.load(), None)):
+    """One playbook: its file, or with -o json or yaml as it was understood."""
+    for path, found in _read(_files(options.load(), None), anybodys=False):
         if isinstance(found, PlaybookFile) and found.playbook.id == name:
-            told = contracts.plain(found.playbook)
-            if not printing.data(options, told):
-                print(read_text(Path(found.playbook.source.rsplit(":", 1)[0]), "the playbook"), end="")
+            if not printing.data(options, contracts.whole(found.playbook)):
+                print(read_text(path, "the playbook"), end="")
             return doors.OK
-    raise ConfigError(f"there is no playbook named {name!r}; see: consulguard playbook list")
+        if not isinstance(found, PlaybookFile) and path.stem == name:
+            raise found[0]
+    raise doors.NotFound(f"there is no playbook named {name!r}; see: consulguard playbook list")
 
 
 def lint(options: Options, paths: PathsArg = None) -> int:
     """Everything wrong or doubtful, with file and line. Exit code 3 when there is anything."""
     known = actions()
-    findings, good = [], []
-    for _, found in _read(_files(options.load(), paths)):
+    findings: list[dict[str, Any]] = []
+    good = []
+    for _, found in _read(_files(options.load(), paths), anybodys=bool(paths)):
         if isinstance(found, PlaybookFile):
             good.append(found.playbook)
         else:
@@ -82,28 +89,33 @@ def lint(options: Options, paths: PathsArg = None) -> int:
         findings.append({"where": finding.where, "rule": finding.rule, "text": finding.text})
     if not printing.data(options, findings):
         for told in findings:
-            print(f"{told['where']}: {told['text']} [{told['rule']}]")
+            print(doors.stripped(f"{told['where']}: {told['text']} [{told['rule']}]"))
         if not findings and not options.quiet:
             print(f"{len(good)} playbooks, no findings")
     return doors.LINT if findings else doors.OK
 
 
-def test_(options: Options, paths: PathsArg = None) -> int:
+def try_stories(options: Options, paths: PathsArg = None) -> int:
     """Run the stories of playbooks through the engine. Exit code 4 when one does not end as it says."""
     known = [a.info() for a in actions().values()]
     told: list[dict[str, Any]] = []
-    for path, found in _read(_files(options.load(), paths)):
+    for path, found in _read(_files(options.load(), paths), anybodys=bool(paths)):
         if not isinstance(found, PlaybookFile):
             raise found[0]
         for story in found.tests:
-            recording = path.parent / story.given
-            problems = stories.problems(found.playbook, story, load_snapshot(recording), known)
+            events = snapshots.load_recording(path.parent / story.given)
+            problems = stories.problems(found.playbook, story, events, known)
             told.append(
                 {"playbook": found.playbook.id, "story": story.name, "ok": not problems, "problems": problems}
             )
     if not printing.data(options, told):
         for result in told:
-            print(f"{'ok  ' if result['ok'] else 'FAIL'} {result['playbook']}: {result['story']}")
-            for problem in result["problems"]:
-                print(f"     {problem}")
+            mark = "ok  " if result["ok"] else "FAIL"
+            for line in (
+                f"{mark} {result['playbook']}: {result['story']}",
+                *(f"     {p}" for p in result["problems"]),
+            ):
+                print(doors.stripped(line))
+        if not told and not options.quiet:
+            print("no playbook here has a story")
     return doors.OK if all(r["ok"] for r in told) else doors.EXPECTATION

@@ -3,95 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
+import structlog
 
 from consulguard import config
 from consulguard.app import assess, configured, fold
-from consulguard.app.codec import VERSION, encode, event_of
+from consulguard.cli import snapshots
+from consulguard.cli.doors import stripped
 from consulguard.cli.options import Options
 from consulguard.clock import SystemClock
 from consulguard.config import settings
-from consulguard.config.files import read_text
+from consulguard.config.files import exists
 from consulguard.engine import EngineState
-from consulguard.errors import ConfigError, ConsulUnavailable, StoreCorrupt, StoreUnavailable
+from consulguard.errors import ConsulUnavailable, PlaybookError, StoreCorrupt, StoreUnavailable
 from consulguard.events import AnyEvent
 from consulguard.journal import SqliteStore
 from consulguard.watch import read_once
 
-SNAPSHOT_BYTES = 256 * 1024 * 1024
+log = structlog.get_logger("consulguard.cli")
 
 
-def look(
-    options: Options, loaded: config.Loaded, snapshot: Path | None = None
-) -> tuple[EngineState, list[AnyEvent]]:
-    """The assessed state and the events it came from.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The assessed state, what it came from, and the playbooks that took no part in it."""
+
+    state: EngineState
+    seen: snapshots.Seen
+    disabled: tuple[PlaybookError, ...]
+
+
+def look(options: Options, loaded: config.Loaded, snapshot: Path | None = None) -> Reading:
+    """Read, assess, and tell on stderr which playbooks are disabled.
 
     Raises ConfigError, ConsulUnavailable, ConsulRefused, BadAnswer.
     """
-    return asyncio.run(_look(options, loaded, snapshot))
+    seen = snapshots.load(snapshot) if snapshot is not None else asyncio.run(_see(options, loaded))
+    given, disabled = configured(loaded, seen.events[0].at)
+    if not options.quiet:
+        for error in disabled:
+            print(f"consulguard: playbook disabled: {stripped(error)}", file=sys.stderr)
+    return Reading(state=assess(given, seen.events, seen.past), seen=seen, disabled=disabled)
 
 
-async def _look(
-    options: Options, loaded: config.Loaded, snapshot: Path | None
-) -> tuple[EngineState, list[AnyEvent]]:
-    if snapshot is not None:
-        events = load_snapshot(snapshot)
-        given, _ = configured(loaded, events[0].at)
-        return assess(given, events), events
-    clock = SystemClock()
-    client = settings.client(loaded)
+async def _see(options: Options, loaded: config.Loaded) -> snapshots.Seen:
+    return snapshots.Seen(events=await _events(options, loaded), past=await past(loaded) or EngineState())
+
+
+async def _events(options: Options, loaded: config.Loaded) -> list[AnyEvent]:
+    client = settings.client(loaded, consistency="stale" if options.stale else "default")
     try:
         async with asyncio.timeout(options.timeout_s):
-            events = await read_once(client, clock, settings.watch_settings(loaded))
+            return await read_once(client, SystemClock(), settings.watch_settings(loaded))
     except TimeoutError:
         raise ConsulUnavailable(
             f"Consul was not read within {options.timeout_s:g} s; give more with --timeout"
         ) from None
     finally:
         await client.close()
-    given, _ = configured(loaded, events[0].at)
-    return assess(given, events, await past(loaded)), events
 
 
 async def past(loaded: config.Loaded) -> EngineState | None:
     """What the journal holds; None where there is none, or it cannot be read now."""
     path = settings.journal_path(loaded)
-    if not path.exists():
+    if not exists(path):
         return None
     store = SqliteStore(path, readonly=True)
     try:
         await store.open()
         state, _ = await fold(store)
-    except (StoreUnavailable, StoreCorrupt):
+    except (StoreUnavailable, StoreCorrupt) as error:
+        log.warning("journal_not_read", reason=str(error), unknown="pauses, attempts and the storm brake")
         return None
     finally:
         await store.close()
     return state
-
-
-def save_snapshot(path: Path, events: list[AnyEvent]) -> None:
-    """One event a line, as JSON, after a line that says what it is."""
-    lines = [encode({"consulguard": "snapshot", "version": VERSION}), *(encode(e) for e in events)]
-    try:
-        path.write_bytes(b"\n".join(lines) + b"\n")
-    except OSError as error:
-        raise ConfigError(f"the snapshot cannot be written: {error.strerror}", where=str(path)) from None
-
-
-def load_snapshot(path: Path) -> list[AnyEvent]:
-    """Raises ConfigError when it is not a snapshot of ours."""
-    lines = read_text(path, "the snapshot", max_bytes=SNAPSHOT_BYTES).splitlines()
-    try:
-        head = msgspec.json.decode(lines[0].encode(), type=dict[str, str | int])
-    except (IndexError, msgspec.DecodeError):
-        head = {}
-    if head.get("consulguard") != "snapshot" or len(lines) < 2:
-        raise ConfigError("this is not a snapshot written by plan --save-snapshot", where=str(path))
-    if head.get("version") != VERSION:
-        raise ConfigError(f"the snapshot is of version {head.get('version')}, this is {VERSION}", where=str(path))
-    try:
-        return [event_of(line.encode()) for line in lines[1:] if line]
-    except StoreCorrupt as error:
-        raise ConfigError(f"the snapshot is damaged: {error}", where=str(path)) from None

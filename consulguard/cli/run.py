@@ -11,6 +11,8 @@ import typer
 from consulguard.app import service
 from consulguard.cli import doors
 from consulguard.cli.options import Options
+from consulguard.config import Loaded
+from consulguard.errors import ConsulUnavailable
 
 
 class ModeFlag(StrEnum):
@@ -26,5 +28,13 @@ def run(
 ) -> int:
     """Watch, correlate, plan, guard, act, verify and tell, until stopped."""
     loaded = options.load((("mode",), mode.value if mode else None, "--mode"))
-    asyncio.run(service.run(loaded, once=once))
+    asyncio.run(_once(loaded, options.timeout_s) if once else service.run(loaded))
     return doors.OK
+
+
+async def _once(loaded: Loaded, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await service.run(loaded, once=True)
+    except TimeoutError:
+        raise ConsulUnavailable(f"the mesh was not read within {timeout_s:g} s; see the log above") from None

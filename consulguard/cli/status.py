@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from consulguard import correlate, health
+from consulguard import correlate
 from consulguard.cli import contracts, doors, printing, reading
 from consulguard.cli.options import Options
+from consulguard.cli.plan import show_view
 from consulguard.engine import EngineState
-from consulguard.errors import ConfigError, ConsulguardError
+from consulguard.errors import ConsulguardError
+from consulguard.model import Pause
 
 NAGIOS_OK, NAGIOS_WARNING, NAGIOS_CRITICAL, NAGIOS_UNKNOWN = 0, 1, 2, 3
 _CRITICAL = ("critical", "vanished")
@@ -23,12 +25,12 @@ def status(
 ) -> int:
     """How the mesh, or one service, is now."""
     try:
-        state, _ = reading.look(options, options.load())
+        state = reading.look(options, options.load()).state
         answer = _answer(state, service)
     except ConsulguardError as error:
         if not nagios:
             raise
-        print(f"UNKNOWN - {error}")
+        print(f"UNKNOWN - {_told(str(error))}")
         return NAGIOS_UNKNOWN
     if nagios:
         return _nagios(answer)
@@ -38,61 +40,66 @@ def status(
 
 
 def _answer(state: EngineState, service: str | None) -> contracts.Json:
-    topology = correlate.topology(state.book, health.troubles(state.health), None)
-    services = contracts.plain(topology)["services"]
+    services = contracts.topology_of(state)["services"]
     if service is not None:
         services = [s for s in services if s["name"] == service]
         if not services:
-            raise ConfigError(f"Consul knows no service {service!r}; see: consulguard topology")
+            raise doors.NotFound(f"Consul knows no service {service!r}; see: consulguard topology")
     incidents = [contracts.incident_of(i) for i in correlate.open_incidents(state.book)]
     if service is not None:
         incidents = [i for i in incidents if any(m["name"] == service for m in i["members"])]
     return {
         "at": contracts.plain(state.at),
         "view": contracts.view_of(state),
-        "paused": [contracts.plain(p) for p in state.pauses],
+        "paused": [pause_of(p) for p in state.pauses if p.until is None or state.at is None or p.until > state.at],
         "storm": {"on": state.storm.on, "reason": state.storm.reason},
         "services": services if service is not None else [s for s in services if s["state"] != "passing"],
         "incidents": incidents,
     }
 
 
+def pause_of(pause: Pause) -> contracts.Json:
+    told = {"who": pause.who, "why": pause.why, "since": contracts.plain(pause.since), "depth": pause.depth}
+    return told | {"until": contracts.plain(pause.until)}
+
+
 def _nagios(answer: contracts.Json) -> int:
     bad = [s["name"] for s in answer["services"] if s["state"] in _CRITICAL]
     odd = [s["name"] for s in answer["services"] if s["state"] not in (*_CRITICAL, "passing", "maintenance")]
     if not answer["view"]["trusted"]:
-        print(f"UNKNOWN - view not trusted: {'; '.join(answer['view']['reasons'])}")
+        print(f"UNKNOWN - view not trusted: {_told('; '.join(answer['view']['reasons']))}")
         return NAGIOS_UNKNOWN
     counts = f"|services={answer['view']['services']} not_passing={answer['view']['not_passing']}"
     if bad:
-        print(f"CRITICAL - {', '.join(sorted(bad))}{counts}")
+        print(f"CRITICAL - {_told(', '.join(sorted(bad)))}{counts}")
         return NAGIOS_CRITICAL
     if odd:
-        print(f"WARNING - {', '.join(sorted(odd))}{counts}")
+        print(f"WARNING - {_told(', '.join(sorted(odd)))}{counts}")
         return NAGIOS_WARNING
     print(f"OK - all passing{counts}")
     return NAGIOS_OK
 
 
+def _told(text: str) -> str:
+    """On one line, without the bar that begins the figures."""
+    return doors.stripped(text).replace("|", "/")
+
+
 def _table(options: Options, answer: contracts.Json) -> None:
     out = printing.console(options)
-    view = answer["view"]
-    trusted = "trusted" if view["trusted"] else f"[red]not trusted[/]: {printing.safe('; '.join(view['reasons']))}"
-    out.print(f"{view['services']} services, {view['instances']} instances, {view['nodes']} nodes; view {trusted}")
+    show_view(out, answer)
     for pause in answer["paused"]:
-        out.print(f"[yellow]paused[/] by {printing.safe(pause['who'])}: {printing.safe(pause['why'])}")
+        until = f" until {printing.when(pause['until'])}" if pause.get("until") else ""
+        who = printing.safe(f"{pause['who']}: {pause['why']}")
+        out.print(f"[yellow]paused[/] ({pause['depth']}){until} since {printing.when(pause['since'])} by {who}")
     if answer["storm"]["on"]:
         out.print(f"[red]storm brake on[/]: {printing.safe(answer['storm']['reason'])}")
     if not answer["services"]:
         out.print("All services pass.")
         return
-    rows = [
-        (s["name"], s["state"], ", ".join(f"{n} {k}" for k, n in s["instances"].items()))
-        for s in answer["services"]
-    ]
-    out.print(printing.table(("SERVICE", "STATE", "INSTANCES"), rows))
+    rows = [(s["name"], s["state"], printing.counts(s["instances"])) for s in answer["services"]]
+    printing.table(out, ("SERVICE", "STATE", "INSTANCES"), rows)
     for incident in answer["incidents"]:
         root = incident["root"]
-        out.print(
-            f"{incident['id']} {printing.colored(incident['state'])} root cause: {printing.safe(root['name'])}"
-        )
+        cause = printing.safe(f"{root['kind']} {root.get('instance') or root['name']}")
+        out.print(f"{incident['id']} {printing.colored(incident['state'])}  root cause: {cause}")

@@ -4,53 +4,103 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 from consulguard.errors import ConfigError
 
 MAX_BYTES = 256 * 1024
+SECRET_BYTES = 64 * 1024
 
 
-def read_text(path: Path, what: str, *, max_bytes: int = MAX_BYTES) -> str:
-    """The file's text. Raises ConfigError with one sentence for everything that can be wrong with it."""
+class UnsafeFile(ConfigError):
+    """Somebody else could have written it: nothing starts as long as it is there."""
+
+
+def read_text(path: Path, what: str, *, max_bytes: int = MAX_BYTES, anybodys: bool = False) -> str:
+    """The file's text; ``-`` is stdin. Raises ConfigError with one sentence for everything that can be wrong.
+
+    ``anybodys``: a file that decides nothing may be another user's, and may be writable for others.
+    """
+    if str(path) == "-":
+        return _decoded(sys.stdin.buffer.read(max_bytes + 1), what, "stdin", max_bytes)
     where = str(path)
     try:
+        # Not blocking: nobody writes into a FIFO just because we look at it.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            check(os.fstat(fd), what, where, max_bytes=max_bytes, anybodys=anybodys)
+            data = file.read(max_bytes + 1)
     except FileNotFoundError:
         raise ConfigError(f"{what} does not exist; create it or name another one", where=where) from None
-    except OSError as error:
-        raise ConfigError(f"{what} cannot be opened: {error.strerror}", where=where) from None
-    with os.fdopen(fd, "rb") as file:
-        _check(os.fstat(fd), what, where, max_bytes)
-        data = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{what} cannot be read: {reason}", where=where) from None
+    return _decoded(data, what, where, max_bytes)
+
+
+def read_secret(path: Path, what: str) -> str:
+    """The text of a file that holds a secret. No message ever repeats what stands in it."""
+    return read_text(path, what, max_bytes=SECRET_BYTES)
+
+
+def check(info: os.stat_result, what: str, where: str, *, max_bytes: int, anybodys: bool = False) -> None:
+    """Raises ConfigError unless this is a regular file of a sane size, UnsafeFile when others can write it."""
+    if not stat.S_ISREG(info.st_mode):
+        raise ConfigError(f"{what} is not a regular file", where=where)
+    if info.st_size > max_bytes:
+        raise ConfigError(f"{what} has {info.st_size} bytes, more than the {max_bytes} allowed", where=where)
+    if anybodys:
+        return
+    if info.st_mode & stat.S_IWOTH:
+        raise UnsafeFile(f"everybody may write {what}; run: chmod o-w {where}", where=where)
+    if info.st_uid not in (0, os.geteuid()):
+        raise UnsafeFile(f"{what} belongs to user {info.st_uid}, neither root nor the one we run as", where=where)
+
+
+def _decoded(data: bytes, what: str, where: str, max_bytes: int) -> str:
+    if len(data) > max_bytes:
+        raise ConfigError(f"{what} has more than the {max_bytes} bytes allowed", where=where)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{what} is not UTF-8 (byte {error.start}); save it as UTF-8", where=where) from None
 
 
-def _check(info: os.stat_result, what: str, where: str, max_bytes: int) -> None:
-    if not stat.S_ISREG(info.st_mode):
-        raise ConfigError(f"{what} is not a regular file", where=where)
-    if info.st_size > max_bytes:
-        raise ConfigError(f"{what} has {info.st_size} bytes, more than the {max_bytes} allowed", where=where)
-    if info.st_mode & stat.S_IWOTH:
-        raise ConfigError(f"everybody may write {what}; run: chmod o-w {where}", where=where)
-    if info.st_uid not in (0, os.geteuid()):
-        raise ConfigError(f"{what} belongs to user {info.st_uid}, neither root nor the one we run as", where=where)
+def exists(path: Path) -> bool:
+    """Whether something is there. What we may not look at is not there for us."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def yaml_files(folder: Path, *, at_most: int = 200) -> list[Path]:
-    """The folder's own ``*.yaml`` and ``*.yml`` files, sorted; links that lead out of it are refused."""
+    """The folder's own ``*.yaml`` and ``*.yml`` files, sorted; links that lead out of it are refused.
+
+    Raises ConfigError; UnsafeFile when everybody may put files there.
+    """
     if not folder.is_dir():
-        raise ConfigError("the playbook folder does not exist", where=str(folder))
-    root = folder.resolve()
-    found = sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith("."))
+        raise ConfigError("the playbook folder does not exist; create it or set playbooks.dir", where=str(folder))
+    try:
+        mode = folder.stat().st_mode
+        found = sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith("."))
+    except OSError as error:
+        raise ConfigError(f"the playbook folder cannot be read: {error.strerror}", where=str(folder)) from None
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise UnsafeFile(f"everybody may write the playbook folder; run: chmod o-w {folder}", where=str(folder))
     if len(found) > at_most:
         raise ConfigError(f"the playbook folder has {len(found)} files, more than {at_most}", where=str(folder))
+    root = folder.resolve()
     for path in found:
-        target = path.resolve()
         # A ConfigMap volume links through ..data: that stays inside the folder.
-        if not target.is_relative_to(root):
-            raise ConfigError("the link leads out of the playbook folder", where=str(path))
+        if not _target(path).is_relative_to(root):
+            raise UnsafeFile("the link leads out of the playbook folder; copy the file instead", where=str(path))
     return found
+
+
+def _target(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a ring of links: reading it will say so
+        return path.parent.resolve() / path.name

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from consulguard.config.files import read_text
+from consulguard.config.environment import Overlay, from_environment, scheme
+from consulguard.config.files import exists, read_text
 from consulguard.config.schema import SECRETS, Config
 from consulguard.errors import ConfigError
+from consulguard.plan.strict import explain
 from consulguard.plan.yaml import Document, load_yaml
+from consulguard.plan.yaml import Path as Keys
 
-Overlay = dict[tuple[str, ...], tuple[Any, str]]  # path -> value, where it came from
-
-# Consul's and Slack's own variables, taken without a prefix.
-FOREIGN = {
-    "CONSUL_HTTP_ADDR": ("consul", "http_addr"),
-    "CONSUL_HTTP_TOKEN_FILE": ("consul", "token_file"),
-    "CONSUL_CACERT": ("consul", "ca_file"),
-    "CONSUL_CLIENT_CERT": ("consul", "client_cert"),
-    "CONSUL_CLIENT_KEY": ("consul", "client_key"),
-    "CONSUL_TLS_SERVER_NAME": ("consul", "tls_server_name"),
-    "CONSUL_NAMESPACE": ("consul", "namespace"),
-    "CONSUL_PARTITION": ("consul", "partition"),
-}
-PREFIX = "CONSULGUARD_"
-NOT_SETTINGS = {"CONSULGUARD_CONFIG", "CONSULGUARD_FAILPOINT", "CONSULGUARD_CONSUL", "CONSULGUARD_REQUIRE_REAL"}
+ADDRESS = ("consul", "http_addr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A valid configuration, where it came from, and the secrets the environment gave."""
+    """A valid configuration, where it came from, and the secrets that beat the file's.
+
+    A token given as a value is empty where a ``*_file`` of the same or a higher rank was given.
+    """
 
     config: Config
     path: Path | None  # None: no file, defaults only
-    consul_token: str = ""
-    slack_token: str = ""
+    consul_token: str = field(default="", repr=False)
+    slack_token: str = field(default="", repr=False)
 
     @property
     def folder(self) -> Path:
@@ -49,7 +40,29 @@ class Loaded:
 
     def resolve(self, name: str) -> Path:
         """A path of the file, as an absolute one."""
-        return self.folder / Path(name).expanduser()
+        try:
+            return self.folder / Path(name).expanduser()
+        except RuntimeError:  # ~user of nobody
+            return self.folder / name
+
+
+@dataclass(frozen=True, slots=True)
+class Sources(Document):
+    """A document, and what lies over it: for errors to name the right place."""
+
+    overlay: Overlay = field(default_factory=dict)
+
+    def where(self, path: Keys) -> str:
+        origin = self._origin(path)
+        if origin or self.source:
+            return origin or Document.where(self, path)
+        return ".".join(map(str, path))
+
+    def line_of(self, path: Keys) -> int:
+        return 0 if self._origin(path) else Document.line_of(self, path)
+
+    def _origin(self, path: Keys) -> str:
+        return next((o for known, (_, o) in self.overlay.items() if tuple(path[: len(known)]) == known), "")
 
 
 def find(named: str | None, env: Mapping[str, str]) -> Path | None:
@@ -60,72 +73,40 @@ def find(named: str | None, env: Mapping[str, str]) -> Path | None:
         return Path(env["CONSULGUARD_CONFIG"])
     home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME", "/")) / ".config")
     places = (Path("consulguard.yaml"), home / "consulguard/config.yaml", Path("/etc/consulguard/config.yaml"))
-    return next((p for p in places if p.exists()), None)
+    return next((p for p in places if exists(p)), None)
 
 
 def load(named: str | None = None, flags: Overlay | None = None, env: Mapping[str, str] | None = None) -> Loaded:
     """Read, overlay and check. Raises ConfigError with the place and one sentence."""
     env = os.environ if env is None else env
     path = find(named, env)
-    document = load_yaml(read_text(path, "the configuration file"), str(path)) if path is not None else None
-    data: dict[str, Any] = dict(document.data) if document is not None else {}
-    _refuse_secrets(document)
+    document = _read(path)
     overlay = {**from_environment(env), **(flags or {})}
+    if ADDRESS in overlay and "://" not in (given := overlay[ADDRESS])[0]:
+        overlay[ADDRESS] = (f"{scheme(env)}://{given[0]}", given[1])
+    data: dict[str, Any] = dict(document.data)
     for keys, (value, where) in overlay.items():
         _put(data, keys, value, where)
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, document, overlay) from None
+        sources = Sources(document.source, document.data, document.lines, overlay)
+        raise explain(error, sources)[0] from None
     return Loaded(
         config=config,
-        path=path.absolute() if path is not None else None,
-        consul_token=env.get("CONSUL_HTTP_TOKEN", ""),
-        slack_token=env.get("SLACK_BOT_TOKEN", ""),
+        path=path.absolute() if path is not None and document.source != "stdin" else None,
+        consul_token="" if ("consul", "token_file") in overlay else env.get("CONSUL_HTTP_TOKEN", ""),
+        slack_token="" if ("slack", "bot_token_file") in overlay else env.get("SLACK_BOT_TOKEN", ""),
     )
 
 
-def from_environment(env: Mapping[str, str]) -> Overlay:
-    """Settings in the environment. Raises ConfigError for a CONSULGUARD_ variable that names none."""
-    overlay: Overlay = {path: (env[name], f"${name}") for name, path in FOREIGN.items() if env.get(name)}
-    address = overlay.get(("consul", "http_addr"))
-    if address is not None and "://" not in address[0]:
-        scheme = "https" if env.get("CONSUL_HTTP_SSL", "").lower() in ("1", "true") else "http"
-        overlay["consul", "http_addr"] = (f"{scheme}://{address[0]}", address[1])
-    known = _scalar_paths()
-    for name in sorted(env):
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
-            keys = known.get(name)
-            if keys is None:
-                raise ConfigError(f"no such setting{_near(name, known)}", where=f"${name}")
-            overlay[keys] = (_typed(keys, env[name]), f"${name}")
-    return overlay
-
-
-def _scalar_paths() -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for section, field in Config.model_fields.items():
-        inner = getattr(field.annotation, "model_fields", None)
-        if inner is None:
-            found[f"{PREFIX}{section}".upper()] = (section,)
-            continue
-        for key in inner:
-            found[f"{PREFIX}{section}_{key}".upper()] = (section, key)
-    return found
-
-
-def _typed(keys: tuple[str, ...], text: str) -> Any:
-    """A variable's text as YAML would read the same word, where the setting is not text itself."""
-    default: Any = Config()
-    for key in keys:
-        default = getattr(default, key)
-    if isinstance(default, bool):
-        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if isinstance(default, int) and text.isascii() and text.isdigit():
-        return int(text)
-    if isinstance(default, list):
-        return [item.strip() for item in text.split(",") if item.strip()]
-    return text
+def _read(path: Path | None) -> Document:
+    if path is None:
+        return Document("", {}, {(): 0})
+    source = "stdin" if str(path) == "-" else str(path)
+    document = load_yaml(read_text(path, "the configuration file"), source)
+    _refuse_secrets(document)
+    return document
 
 
 def _put(data: dict[str, Any], keys: tuple[str, ...], value: Any, where: str) -> None:
@@ -138,42 +119,16 @@ def _put(data: dict[str, Any], keys: tuple[str, ...], value: Any, where: str) ->
     data[keys[-1]] = value
 
 
-def _refuse_secrets(document: Document | None) -> None:
-    if document is None:
-        return
+def _refuse_secrets(document: Document) -> None:
     for path in document.lines:
-        if path and path[-1] in SECRETS:
-            key = path[-1]
+        if path and path[-1] in SECRETS and not isinstance(_at(document.data, path), dict):
             raise ConfigError(
-                f"a secret must not stand in this file; put it in a file of its own and set {key}_file",
+                f"a secret must not stand in this file; put it in a file of its own and set {path[-1]}_file",
                 where=document.where(path),
             )
 
 
-def _explain(error: ValidationError, document: Document | None, overlay: Overlay) -> ConfigError:
-    """The first thing wrong, as one sentence with its place."""
-    first = error.errors(include_url=False)[0]
-    path = tuple(p for p in first["loc"] if not (isinstance(p, str) and p.startswith(("function", "constrained"))))
-    keys = tuple(str(p) for p in path)
-    where = next((origin for known, (_, origin) in overlay.items() if keys[: len(known)] == known), "")
-    if not where and document is not None:
-        where = document.where(path)
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = f"unknown key{_near(str(path[-1]), _keys_at(path[:-1]))}"
-    elif first["type"] not in ("value_error",):
-        message = f"{message[0].lower()}{message[1:]}"
-    return ConfigError(message, where=where or ".".join(keys))
-
-
-def _keys_at(path: tuple[Any, ...]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        fields = getattr(model, "model_fields", {})
-        model = fields[part].annotation if part in fields else None
-    return list(getattr(model, "model_fields", {}))
-
-
-def _near(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _at(data: Any, path: Keys) -> Any:
+    for key in path:
+        data = data[key]
+    return data

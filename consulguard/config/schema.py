@@ -5,49 +5,97 @@ The published JSON Schema (docs/config.schema.json) is made from these models.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from consulguard.plan.duration import parse_duration
-
-
-def _share(value: object) -> float:
-    """``50%`` as 0.5. Raises ValueError with a sentence for people."""
-    text = value if isinstance(value, str) else ""
-    number = text.removesuffix("%")
-    if not text.endswith("%") or not (number.isascii() and number.isdigit()) or not 0 < int(number) <= 100:
-        raise ValueError(f"{value!r} is not a share: write a whole percentage from 1% to 100%")
-    return int(number) / 100
+from consulguard.consulapi import parse_address
+from consulguard.errors import ConfigError
+from consulguard.plan.duration import shorten
+from consulguard.plan.strict import Duration, Share, SomeDuration, Strict
 
 
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is not a whole number")
+def _wrong(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{text}", {"text": sentence})
+
+
+def _some_share(value: float) -> float:
+    if value <= 0:
+        raise _wrong("must be more than 0%")
     return value
 
 
-def _length(value: object) -> float:
-    return parse_duration(value)
+def _addresses(value: object) -> object:
+    """One address or a list of them; one without a scheme is taken as http, as Consul does."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not value or not all(isinstance(a, str) for a in value):
+        raise _wrong("must be an address (http://host:port or unix:///path), or a list of them")
+    found = [a if "://" in a else f"http://{a}" for a in value]
+    for address in found:
+        try:
+            parse_address(address)
+        except ConfigError as error:
+            raise _wrong(error.message) from None
+    return found
 
 
-_TIME = {"type": "string", "pattern": "^[0-9]{1,7}[smhd]$"}
-_PERCENT = {"type": "string", "pattern": "^[0-9]{1,3}%$"}
-Duration = Annotated[float, BeforeValidator(_length, json_schema_input_type=str), Field(json_schema_extra=_TIME)]
-Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=str), Field(json_schema_extra=_PERCENT)]
-Count = Annotated[int, BeforeValidator(_count), Field(ge=0, le=1_000_000)]
+def _secret_file(value: str) -> str:
+    """The name of a file. What looks like a secret itself is refused, and not repeated."""
+    if _TOKEN.fullmatch(value):
+        raise _wrong("this looks like a secret, not like the name of a file that holds one")
+    return value
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+def _origin(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        plain = False
+    if not plain or _ORIGIN.fullmatch(value) is None:
+        raise _wrong("must be scheme://host or scheme://host:port (http or https) and nothing more")
+    return value
+
+
+def _command(value: str) -> str:
+    if not value.startswith("/"):
+        raise _wrong(f"{shorten(value)} is not an absolute path")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
+    if value and not (colon and host and 0 < number < 65_536):
+        raise _wrong(f"{shorten(value)} is not host:port; write 127.0.0.1:9415, or 0.0.0.0:9415 for everybody")
+    return value
+
+
+_TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
+_ADDRESSES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+SomeCount = Annotated[int, Field(ge=1, le=1_000_000)]
+SomeShare = Annotated[Share, AfterValidator(_some_share)]
+Addresses = Annotated[list[str], BeforeValidator(_addresses), WithJsonSchema(_ADDRESSES)]
+SecretFile = Annotated[str, AfterValidator(_secret_file)]
+Words = list[Annotated[str, Field(min_length=1)]]
+
+
+class Section(Strict):
+    """One mapping of the file."""
 
 
 class Consul(Section):
-    http_addr: str | Annotated[list[str], Field(min_length=1)] = Field(
-        "http://127.0.0.1:8500",
+    http_addr: Addresses = Field(
+        ["http://127.0.0.1:8500"],
         description="The local agent; further ones in a list are fall-backs.",
     )
-    token_file: str = Field("", description="File with the ACL token; read again when it changes.")
+    token_file: SecretFile = Field("", description="File with the ACL token; read again when it changes.")
     ca_file: str = ""
     client_cert: str = ""
     client_key: str = ""
@@ -59,27 +107,31 @@ class Consul(Section):
 
 class Watch(Section):
     settle: Duration = Field(30.0, description="No remediation this long after start, resync or fail-over.")
-    audit_interval: Duration = Field(90.0, description="Full comparison with the server's not-passing checks.")
-    zone_keys: list[str] = Field(
+    audit_interval: SomeDuration = Field(90.0, description="Full comparison with the server's not-passing checks.")
+    zone_keys: Words = Field(
         ["zone", "availability_zone", "topology.kubernetes.io/zone"],
         description="Node meta keys that name the zone; the first one present counts.",
     )
-    depends_on: dict[str, list[str]] = Field({}, description="Edges no other source knows: caller to callees.")
+    depends_on: dict[str, Words] = Field({}, description="Edges no other source knows: caller to callees.")
 
 
 class Health(Section):
     recovery: Duration = Field(30.0, description="Passing this long counts as recovered.")
-    flap_changes: Count = Field(4, description="This many changes within flap_window are flapping.")
-    flap_window: Duration = 600.0
+    flap_changes: SomeCount = Field(4, description="This many changes within flap_window are flapping.")
+    flap_window: SomeDuration = 600.0
     calm: Duration = Field(300.0, description="No change for this long ends flapping.")
     vanished: Duration = Field(3600.0, description="A vanished thing is remembered this long.")
 
 
 class Correlate(Section):
     warning_opens: bool = Field(False, description="Whether a warning alone opens an incident.")
-    service_share: Share = Field(0.5, description="The root is the service from this share of its instances on.")
-    group_share: Share = Field(0.8, description="A node or zone is the root from this share of its members on.")
-    group_min: Count = 2
+    service_share: SomeShare = Field(
+        0.5, description="The root is the service from this share of its instances on."
+    )
+    group_share: SomeShare = Field(
+        0.8, description="A node or zone is the root from this share of its members on."
+    )
+    group_min: SomeCount = 2
     resolve: Duration = 30.0
     reopen: Duration = 600.0
 
@@ -96,7 +148,7 @@ class Guards(Section):
     min_healthy: Share = 0.5
     storm_window: Duration = 120.0
     storm_min: Count = 5
-    storm_share: Share = 0.20
+    storm_share: SomeShare = 0.20
     storm_cooldown: Duration = 300.0
     hold_down: Duration = Field(60.0, description="The least time something must fail before a playbook may act.")
     min_looks: Count = 2
@@ -106,8 +158,8 @@ class Guards(Section):
     attempts_max: Count = 2
     attempts_window: Duration = 3600.0
     root_settle: Duration = Field(10.0, description="No action on a root cause younger than this.")
-    deny_services: list[str] = Field([], description="Never acted upon, besides Consul itself and this bot.")
-    deny_nodes: list[str] = []
+    deny_services: Words = Field([], description="Never acted upon, besides Consul itself and this bot.")
+    deny_nodes: Words = Field([])
 
 
 class Journal(Section):
@@ -118,28 +170,28 @@ class Journal(Section):
 class Notify(Section):
     console: bool = True
     group_wait: Duration = Field(5.0, description="An incident is told when it is this old.")
-    digest: Duration = Field(4 * 3600.0, description="Between two digests of the open incidents.")
+    digest: SomeDuration = Field(4 * 3600.0, description="Between two digests of the open incidents.")
 
 
 class Slack(Section):
     enabled: bool = False
     channel: str = Field("", description="Channel id (C...) or #name.")
-    bot_token_file: str = ""
+    bot_token_file: SecretFile = ""
     api_url: str = Field("https://slack.com/api/", description="Another address only for tests and proxies.")
 
 
 class Agents(Section):
     scheme: Literal["http", "https"] = "http"
-    port: Annotated[Count, Field(ge=1, le=65_535)] = Field(
-        8500, description="HTTP port of every node's own agent."
-    )
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(8500, description="HTTP port of every node's own agent.")
     addresses: dict[str, str] = Field({}, description="Node name to agent address, where it is another.")
 
 
 class HttpHost(Section):
-    url: str = Field(description="scheme://host[:port], nothing more.")
+    url: Annotated[str, AfterValidator(_origin)] = Field(description="scheme://host[:port], nothing more.")
     private: bool = Field(False, description="Whether the name may resolve to a private or loopback address.")
-    headers_file: str = Field("", description="File of 'Name: value' lines sent with each request, never shown.")
+    headers_file: SecretFile = Field(
+        "", description="File of 'Name: value' lines sent with each request, never shown."
+    )
 
 
 class Http(Section):
@@ -147,7 +199,9 @@ class Http(Section):
 
 
 class Exec(Section):
-    allowed_commands: list[str] = Field([], description="Absolute paths exec.run may start. Empty: none.")
+    allowed_commands: list[Annotated[str, AfterValidator(_command)]] = Field(
+        [], description="Absolute paths exec.run may start. Empty: none."
+    )
 
 
 class Actions(Section):
@@ -162,7 +216,9 @@ class Playbooks(Section):
 
 
 class Server(Section):
-    listen: str = Field("", description="host:port for /metrics, /-/healthy, /-/ready. Empty: off.")
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "", description="host:port for /metrics, /-/healthy, /-/ready. Empty: off."
+    )
 
 
 class Config(Section):

@@ -7,14 +7,16 @@ import ssl
 from pathlib import Path
 
 from consulguard.act import ActSettings, HttpHost
-from consulguard.config.files import read_text, yaml_files
+from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
-from consulguard.consulapi import ConsulClient, TokenSource
+from consulguard.consulapi import Consistency, ConsulClient, TokenSource
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
 from consulguard.plan import parse
 from consulguard.policy import CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
 from consulguard.watch import WatchSettings
+
+SOCKET_BYTES = 107  # what Linux allows
 
 
 def policy(loaded: Loaded) -> Policy:
@@ -73,40 +75,60 @@ def _guards(loaded: Loaded) -> GuardPolicy:
     )
 
 
-def client(loaded: Loaded) -> ConsulClient:
+def client(loaded: Loaded, *, consistency: Consistency = "default") -> ConsulClient:
     """The client of record, for the local agent and its fall-backs. Raises ConfigError."""
     consul = loaded.config.consul
-    addresses = [consul.http_addr] if isinstance(consul.http_addr, str) else list(consul.http_addr)
-    addresses = [a if "://" in a else f"http://{a}" for a in addresses]
     return ConsulClient(
-        addresses=addresses,
+        addresses=consul.http_addr,
         token=_token(loaded),
-        ssl=_tls(loaded) if any(a.startswith("https://") for a in addresses) else None,
+        ssl=_tls(loaded) if any(a.startswith("https://") for a in consul.http_addr) else None,
         datacenter=consul.datacenter,
         namespace=consul.namespace,
         partition=consul.partition,
+        consistency=consistency,
     )
 
 
 def _token(loaded: Loaded) -> TokenSource | None:
     name = loaded.config.consul.token_file
-    if loaded.consul_token and not name:
+    if loaded.consul_token:
         return TokenSource(loaded.consul_token)
-    return TokenSource(file=loaded.resolve(name)) if name else None
+    return _token_file(loaded, name, "the Consul token file") if name else None
+
+
+def _token_file(loaded: Loaded, name: str, what: str) -> TokenSource:
+    """A token that follows its file. Raises ConfigError when the file is not one to trust."""
+    path = loaded.resolve(name)
+    read_secret(path, what)
+    return TokenSource(file=path)
 
 
 def _tls(loaded: Loaded) -> ssl.SSLContext:
     consul = loaded.config.consul
-    try:
-        context = ssl.create_default_context(
-            cafile=str(loaded.resolve(consul.ca_file)) if consul.ca_file else None
+    ca, cert, key = (
+        _pem(loaded, name, what)
+        for name, what in (
+            (consul.ca_file, "the CA file"),
+            (consul.client_cert, "the client certificate"),
+            (consul.client_key, "the client key"),
         )
-        if consul.client_cert:
-            key = loaded.resolve(consul.client_key) if consul.client_key else None
-            context.load_cert_chain(loaded.resolve(consul.client_cert), key)
+    )
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the TLS files cannot be used: {error}", where="consul.ca_file/client_cert") from None
+        reason = getattr(error, "reason", None) or error.strerror
+        raise ConfigError(f"the TLS files cannot be used: {reason}", where="consul.ca_file/client_cert") from None
     return context
+
+
+def _pem(loaded: Loaded, name: str, what: str) -> str | None:
+    if not name:
+        return None
+    path = loaded.resolve(name)
+    read_text(path, what)
+    return str(path)
 
 
 def watch_settings(loaded: Loaded) -> WatchSettings:
@@ -127,9 +149,6 @@ def act_settings(loaded: Loaded) -> ActSettings:
         HttpHost(name=name, url=host.url, private=host.private, headers=_headers(loaded, host.headers_file))
         for name, host in sorted(actions.http.hosts.items())
     )
-    for command in actions.exec.allowed_commands:
-        if not os.path.isabs(command):
-            raise ConfigError(f"{command!r} is not an absolute path", where="actions.exec.allowed_commands")
     return ActSettings(
         allowed_hosts=hosts,
         allowed_commands=tuple(actions.exec.allowed_commands),
@@ -143,7 +162,7 @@ def _headers(loaded: Loaded, name: str) -> dict[str, str]:
     if not name:
         return {}
     path = loaded.resolve(name)
-    lines = [line for line in read_text(path, "the headers file").splitlines() if line.strip()]
+    lines = [line for line in read_secret(path, "the headers file").splitlines() if line.strip()]
     pairs = [line.partition(":") for line in lines]
     if any(not colon for _, colon, _ in pairs):
         raise ConfigError("every line must be 'Name: value'", where=str(path))
@@ -159,18 +178,21 @@ def journal_path(loaded: Loaded) -> Path:
 
 
 def socket_path(loaded: Loaded) -> Path:
-    """The daemon's control socket, beside the journal."""
-    return journal_path(loaded).with_suffix(".sock")
+    """The daemon's control socket, beside the journal. Raises ConfigError when no socket can have that name."""
+    path = journal_path(loaded).with_suffix(".sock")
+    if len(os.fsencode(path)) > SOCKET_BYTES:
+        raise ConfigError(f"the path is longer than the {SOCKET_BYTES} bytes of a socket's name", where=str(path))
+    return path
 
 
 def slack_token(loaded: Loaded) -> TokenSource:
     """Slack's bot token. Raises ConfigError when there is none."""
     name = loaded.config.slack.bot_token_file
-    if loaded.slack_token and not name:
+    if loaded.slack_token:
         return TokenSource(loaded.slack_token)
     if not name:
         raise ConfigError("slack.enabled needs slack.bot_token_file or $SLACK_BOT_TOKEN", where="slack")
-    return TokenSource(file=loaded.resolve(name))
+    return _token_file(loaded, name, "the Slack token file")
 
 
 def playbook_dir(loaded: Loaded) -> Path:
@@ -179,20 +201,25 @@ def playbook_dir(loaded: Loaded) -> Path:
 
 
 def playbooks(loaded: Loaded) -> tuple[tuple[Playbook, ...], tuple[PlaybookError, ...]]:
-    """The playbooks that can be used, and what is wrong with the others. Raises ConfigError on an empty folder."""
-    folder = playbook_dir(loaded)
-    if not folder.is_dir() and not loaded.config.playbooks.dir and loaded.path is None:
+    """The playbooks that can be used, and what is wrong with the others.
+
+    Raises ConfigError on an empty folder, UnsafeFile on a file that somebody else could have written.
+    """
+    folder, given = playbook_dir(loaded), loaded.config.playbooks
+    if not given.dir and not exists(folder) and (given.allow_empty or loaded.path is None):
         return (), ()
     good: list[Playbook] = []
     bad: list[PlaybookError] = []
     for path in yaml_files(folder):
         try:
             good.append(parse(read_text(path, "the playbook"), str(path)))
+        except UnsafeFile:
+            raise
         except PlaybookError as error:
             bad.append(error)
         except ConfigError as error:
             bad.append(PlaybookError(error.message, where=error.where))
-    if not good and not bad and not loaded.config.playbooks.allow_empty:
+    if not good and not bad and not given.allow_empty:
         raise ConfigError("there is no playbook; set playbooks.allow_empty to run without", where=str(folder))
     return _unique(good, bad)
 
@@ -205,6 +232,9 @@ def _unique(
     for playbook in good:
         named.setdefault(playbook.id, []).append(playbook)
     for twins in (t for t in named.values() if len(t) > 1):
-        places = ", ".join(t.source for t in twins)
-        bad.append(PlaybookError(f"two playbooks are named {twins[0].id}: {places}; rename one", where=places))
+        for one in twins:
+            others = ", ".join(t.source for t in twins if t is not one)
+            bad.append(
+                PlaybookError(f"the name {one.id} is taken: {others}; rename one", where=f"{one.source}: name")
+            )
     return tuple(t[0] for t in named.values() if len(t) == 1), tuple(bad)

@@ -6,8 +6,19 @@ not what it claims to be). An error body can never be read as an empty list.
 """
 
 from consulguard.consulapi.answer import Answer, parse_index
-from consulguard.consulapi.client import ClientOptions, ConsulClient, ReadOptions
+from consulguard.consulapi.client import ClientOptions, Consistency, ConsulClient, ReadOptions
 from consulguard.consulapi.path import segment
+from consulguard.consulapi.route import parse_address
 from consulguard.consulapi.token import TokenSource
 
-__all__ = ["Answer", "ClientOptions", "ConsulClient", "ReadOptions", "TokenSource", "parse_index", "segment"]
+__all__ = [
+    "Answer",
+    "ClientOptions",
+    "Consistency",
+    "ConsulClient",
+    "ReadOptions",
+    "TokenSource",
+    "parse_address",
+    "parse_index",
+    "segment",
+]

@@ -35,6 +35,7 @@ class ClientOptions(TypedDict, total=False):
     namespace: str
     partition: str
     timeout_s: float  # of a call that does not block; 10
+    consistency: Consistency  # of reads that do not say their own
 
 
 class ReadOptions(TypedDict, total=False):
@@ -81,6 +82,7 @@ class ConsulClient:
         self._token = options.get("token")
         self._ssl = options.get("ssl")
         self._timeout_s = options.get("timeout_s", 10.0)
+        self._consistency: Consistency = options.get("consistency", "default")
         scope = {"dc": "datacenter", "ns": "namespace", "partition": "partition"}
         self._scope = {short: str(options[name]) for short, name in scope.items() if options.get(name)}  # type: ignore[literal-required]
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -116,7 +118,7 @@ class ConsulClient:
         index = options.get("index")
         if index:
             query |= {"index": str(index), "wait": f"{max(1, round(wait_s * 1000))}ms"}
-        if (consistency := options.get("consistency", "default")) != "default":
+        if (consistency := options.get("consistency", self._consistency)) != "default":
             query[consistency] = ""
         # The server adds up to a sixteenth of the wait as jitter.
         patience = wait_s * 17 / 16 + 5 if index else self._timeout_s

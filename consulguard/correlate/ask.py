@@ -35,8 +35,15 @@ def callers(book: Book, service: Target, depth: int) -> tuple[Target, ...]:
     return tuple(found)
 
 
+def hosts_most(book: Book, node: str) -> bool:
+    """Whether at least half of the services have an instance on the node of this name."""
+    services = book.graph.services.values()
+    here = sum(node in fact.nodes for fact in services)
+    return 2 * here >= max(1, len(services))
+
+
 def on_node(book: Book, node: Target, troubles: Mapping[str, Trouble]) -> tuple[tuple[str, int, int, int], ...]:
-    """(service, expected, healthy, serving on this node) of each service on the node; empty where that is not known.
+    """(service, expected, healthy, serving on this node) of each service on the node; empty where not known.
 
     A node that is in trouble itself serves nothing.
     """
@@ -50,7 +57,8 @@ def on_node(book: Book, node: Target, troubles: Mapping[str, Trouble]) -> tuple[
         serving[key] = serving.get(key, 0) + int(not dead and instance.key not in troubles)
     names = {service_key(i): i.service for i in fact.instances}
     return tuple(
-        (names[key], book.graph.expected(key), healthy(book, key, troubles), serving[key]) for key in sorted(serving)
+        (names[key], book.graph.expected(key), healthy(book, key, troubles), serving[key])
+        for key in sorted(serving)
     )
 
 

@@ -20,6 +20,7 @@ class Book(msgspec.Struct, kw_only=True):
     incidents: dict[str, Incident] = {}  # by id, the closed ones too for a while
     covers: dict[str, list[str]] = {}  # incident id -> keys of the failing things it explains, or last explained
     quiet: dict[str, datetime] = {}  # incident id -> since when nothing of it fails
+    abating: dict[str, datetime] = {}  # incident id -> since when it only shrinks, its root being well
     holds: dict[str, bool] = {}  # quiet, but something of it is recovering, flapping or unknown
     troubled: dict[str, list[str]] = {}  # service key ("": nodes) -> trouble keys, as of the last update
     failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
@@ -43,6 +44,7 @@ def next_wake(book: Book, policy: CorrelatePolicy) -> datetime | None:
     ends = [
         since + timedelta(seconds=policy.resolve_s) for key, since in book.quiet.items() if key not in book.holds
     ]
+    ends += [since + timedelta(seconds=policy.resolve_s) for since in book.abating.values()]
     if book.pending and book.at is not None:
         ends.append(book.at + timedelta(seconds=policy.min_interval_s))
     return min(ends, default=None)

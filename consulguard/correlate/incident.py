@@ -3,7 +3,8 @@
 An explanation continues the active incident with the same root; else the one that covers most of the same failing
 things (the oldest of equals); else it reopens a resolved one with the same root; else it is a new incident. An
 active incident that nothing continues has merged if its root now belongs to another. Otherwise it is quiet, and
-resolved when nothing of it has failed for ``resolve_s`` and nothing is still recovering. Flapping and unknown are
+resolved when nothing of it has failed for ``resolve_s`` and nothing is still recovering. While an incident only
+shrinks, what is left of it keeps its root for ``resolve_s``: whoever recovers last is not to blame for that. Flapping and unknown are
 no recovery: the incident stays as it is, and a root that flaps soon after it was resolved reopens it.
 """
 
@@ -82,17 +83,43 @@ class _Turn:
 
     def run(self, explanations: tuple[Explanation, ...]) -> None:
         active = {incident.id: incident for incident in open_incidents(self.book)}
+        abating: set[str] = set()
+        for incident in active.values():
+            left = self._left_of(incident, explanations)
+            if left:
+                explanations = tuple(e for e in explanations if e not in left)
+                abating.add(incident.id)
         matched = self._match(explanations, active)
         resolved = self._resolved()
         for position, explanation in enumerate(explanations):
             self._explained(explanation, matched.get(position), resolved)
-        continued = set(matched.values())
+        continued = abating | set(matched.values())
         for key, incident in active.items():
             if key not in continued:
                 self._unexplained(incident)
         self._flapping_again()
 
     # ---- who continues whom
+
+    def _left_of(self, old: Incident, explanations: tuple[Explanation, ...]) -> tuple[Explanation, ...]:
+        """What is left of an incident that only shrinks, its root being well again or never seen to fail."""
+        covered = set(self.book.covers.get(old.id, ()))
+        left = {e: self.coverage.keys(e.members) for e in explanations}
+        mine = tuple(e for e, things in left.items() if covered.issuperset(things))
+        things = {thing for e in mine for thing in left[e]}
+        same = any(root_key(e.root) == root_key(old.root) for e in explanations)
+        if not mine or same or things == covered:
+            self.book.abating.pop(old.id, None)
+            return ()
+        since = self.book.abating.setdefault(old.id, self.at)
+        if self.at >= since + timedelta(seconds=self.policy.resolve_s):
+            return ()
+        self.now.update(dict.fromkeys(sorted(things), old.id))
+        self.book.quiet.pop(old.id, None)
+        self.book.holds.pop(old.id, None)
+        members = tuple(self._present(member) for member in old.members)
+        self._put(old, msgspec.structs.replace(old, state=IncidentState.OPEN, members=members))
+        return mine
 
     def _match(self, explanations: tuple[Explanation, ...], active: Mapping[str, Incident]) -> dict[int, str]:
         """Position of an explanation -> id of the active incident it continues."""
@@ -233,6 +260,7 @@ class _Turn:
         return member if state is member.state else msgspec.structs.replace(member, state=state, since=self.at)
 
     def _close(self, incident: Incident) -> None:
+        self.book.abating.pop(incident.id, None)
         self.book.quiet.pop(incident.id, None)
         self.book.holds.pop(incident.id, None)
         self._put(self.book.incidents[incident.id], incident)

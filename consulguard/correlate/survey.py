@@ -19,6 +19,7 @@ from consulguard.policy import CorrelatePolicy
 
 FAILING = frozenset({State.CRITICAL, State.VANISHED})
 _SEVERITY = (State.CRITICAL, State.VANISHED, State.WARNING)
+CONSUL = "consul"  # the service as which Consul lists its own servers
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -69,7 +70,7 @@ class Survey:
 def survey(graph: Graph, troubles: Mapping[str, Trouble], policy: CorrelatePolicy) -> Survey:
     """Sort the troubles out. Costs what fails, not what there is."""
     states = failing_states(policy)
-    ordered = [troubles[key] for key in sorted(troubles)]
+    ordered = _of_the_mesh(graph, [troubles[key] for key in sorted(troubles)])
     planned = {_place(graph, t) for t in ordered if t.state is State.MAINTENANCE}
     seen = Survey()
     for trouble in ordered:
@@ -92,6 +93,29 @@ def survey(graph: Graph, troubles: Mapping[str, Trouble], policy: CorrelatePolic
         for node, units in sick.at_node.items():
             seen.at_node.setdefault(node, {})[key] = units
     return seen
+
+
+def _of_the_mesh(graph: Graph, ordered: list[Trouble]) -> list[Trouble]:
+    """Without Consul's own servers, nor the nodes where nothing else runs: the mesh has lost nothing with them,
+    and what they mean for the view is the watcher's concern.
+    """
+    servers: set[str] = set()
+    others: set[str] = set()
+    nodes = {node_key(t.target) for t in ordered if not t.target.service}
+    for node in nodes:
+        for key in graph.units(node):
+            (servers if _is_consul(graph.target(key)) else others).add(node)
+    for trouble in ordered:
+        if trouble.target.service and (node := node_key(trouble.target)) in nodes:
+            (servers if _is_consul(trouble.target) else others).add(node)
+    alone = servers - others
+    return [
+        t for t in ordered if not _is_consul(t.target) and (t.target.service or node_key(t.target) not in alone)
+    ]
+
+
+def _is_consul(target: Target | None) -> bool:
+    return target is not None and target.service == CONSUL and target.namespace == "default"
 
 
 def _place(graph: Graph, trouble: Trouble) -> tuple[str, str]:
@@ -121,7 +145,7 @@ def _count(sick: Sick) -> None:
 def _silent(graph: Graph, seen: Survey, node: str, planned: set[tuple[str, str]]) -> None:
     """All units of a dead node fail, whatever their last checks said."""
     for key, units in graph.units(node).items():
-        if (key, node) in planned:
+        if (key, node) in planned or _is_consul(graph.target(key)):
             continue
         sick = _sick(graph, seen, key)
         mute = units - sick.at_node.get(node, 0)

@@ -63,9 +63,7 @@ def _stakes(state: EngineState, run: Run) -> tuple[Stake, ...]:
         return ()
     return tuple(
         Stake(service=name, expected=expected, healthy=healthy, serving=serving)
-        for name, expected, healthy, serving in correlate.on_node(
-            state.book, run.subject.target, state.troubles()
-        )
+        for name, expected, healthy, serving in correlate.on_node(state.book, run.subject.target, state.troubles())
     )
 
 

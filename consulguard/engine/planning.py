@@ -112,12 +112,17 @@ def advance(state: EngineState, at: datetime) -> list[AnyEffect]:
     """Move every run whose time has come."""
     effects: list[AnyEffect] = []
     for run in state.active_runs():
-        ready = run.retry_at is None or run.retry_at <= at
+        ready = run.retry_at is None or run.retry_at <= at or _settled_now(state, run)
         movable = run.state in (RunState.PLANNED, RunState.WAITING, RunState.AWAITING_APPROVAL)
         movable = movable or (run.state is RunState.UNDOING and not run.sent)
         if ready and movable and run.reason != "probe" and state.lease_held:
             effects += _move(state, run, at)
     return effects
+
+
+def _settled_now(state: EngineState, run: Run) -> bool:
+    """Whether the run waits for the view to settle, and it has: nobody could say when that would be."""
+    return state.view.settled and any(v.guard == "settled" and v.decision is Decision.WAIT for v in run.verdicts)
 
 
 def _move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:

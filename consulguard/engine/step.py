@@ -25,7 +25,7 @@ from consulguard.events import (
     Watch,
 )
 from consulguard.guard import storm
-from consulguard.model import Incident, Pause
+from consulguard.model import Incident, Pause, View
 
 CROWD = 1_000  # not passing at once: from here on what costs in proportion to them is done less often
 DESCRIBE_S = 2.0  # how long incidents wait for the facts about something that just failed
@@ -65,6 +65,7 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             state.dirty = True
         case Started():
             state.life = event.life
+            state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
         case LeaseChanged():
             gained = event.held and not state.lease_held
             state.lease_held, state.epoch = event.held, event.epoch
@@ -116,7 +117,7 @@ def _correlate(state: EngineState, at: datetime) -> list[Incident]:
 
 
 def _undescribed(state: EngineState, at: datetime) -> bool:
-    """Whether something failed this very moment that no fact describes yet: a sidecar would look like a service."""
+    """Whether something just failed that no fact describes yet: a sidecar would look like a service."""
     fresh, troubles = at - timedelta(seconds=DESCRIBE_S), state.troubles()
     return len(troubles) < CROWD and any(
         t.not_passing_since > fresh and not correlate.describes(state.book, t.target) for t in troubles.values()
@@ -135,7 +136,7 @@ def _storm(state: EngineState, at: datetime) -> None:
         state.storm,
         troubles=troubles,
         explained=correlate.explained(state.book, troubles, state.policy.correlate.confident),
-        fleet_instances=state.view.instances,
+        fleet=storm.Fleet(state.view.instances, lambda node: correlate.hosts_most(state.book, node)),
         at=at,
         policy=state.policy.guard,
     )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from consulguard import correlate
 from consulguard.engine.state import EngineState, Plan, Told
 from consulguard.events import AnyEffect, Tell
-from consulguard.model import Decision, Incident, IncidentState, Member, Message, Role, Run
+from consulguard.model import Decision, Incident, IncidentState, Message, Role, Run
 
 TOP = 5  # names listed before "+n more"
 STORM, VIEW, PAUSE, DIGEST = "storm", "view", "pause", "digest"
@@ -19,6 +19,9 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
     """The messages that are new or differ from what was last told."""
     drafts = [m for m in (_storm(state, at), _view(state, at), _pause(state, at)) if m is not None]
     known = {i.id: i for i in changed} | {i.id: i for i in correlate.open_incidents(state.book)}
+    for run in state.runs.values():  # it may end after its incident did
+        if run.updated_at == at and (incident := correlate.find(state.book, run.incident_id)) is not None:
+            known.setdefault(incident.id, incident)
     drafts += [m for i in known.values() if (m := _incident(state, i, at)) is not None]
     return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
 
@@ -33,7 +36,8 @@ def next_wake(state: EngineState, at: datetime) -> datetime | None:
 
 def _if_new(state: EngineState, draft: Message) -> Message | None:
     told = state.told.get(draft.key)
-    seed = repr((draft.severity, draft.title, draft.facts, draft.text))
+    known = draft.incident.version if draft.incident is not None else 0
+    seed = repr((draft.severity, draft.title, draft.facts, draft.text, known))
     digest = hashlib.sha256(seed.encode()).hexdigest()
     lines = draft.thread[told.lines if told else 0 :]
     if told is not None and told.digest == digest and not lines:
@@ -71,35 +75,26 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         title=f"{incident.root.name}: root cause ({len(affected)} affected)",
         at=at,
         incident=incident,
-        facts=_facts(incident, affected, plan, runs),
+        facts=_facts(plan, runs),
         thread=tuple(line for r in runs for line in r.log),
     )
 
 
-def _facts(
-    incident: Incident, affected: list[Member], plan: Plan | None, runs: list[Run]
-) -> tuple[tuple[str, str], ...]:
-    root = incident.root
-    facts = [
-        ("State", incident.state.value),
-        ("Root cause", f"{root.kind} {root.name}{f' ({root.instance})' if root.instance else ''}"),
-        ("Confidence", f"{incident.confidence:.0%}"),
-        ("Affected", names([m.name for m in affected]) or "nobody"),
-    ]
+def _facts(plan: Plan | None, runs: list[Run]) -> tuple[tuple[str, str], ...]:
+    """What is done about it. Root, members and evidence are the incident's own and told from there."""
     if runs:
-        facts.append(("Playbook", runs[-1].playbook.id))
-    elif plan is None or plan.playbook is None:
-        facts.append(("Playbook", "none matches"))
-    else:
-        facts.append(("Playbook", f"{plan.playbook.id} ({plan.effective_mode})"))
-        first = plan.steps[0] if plan.steps else None
-        if first is not None:
-            stopped = first.verdict.decision in (Decision.DENY, Decision.ASK)
-            why = f", {first.verdict.guard}: {first.verdict.reason}" if stopped else ""
-            facts.append(("Next step", f"{first.name}: {first.verdict.decision}{why}"))
-    if runs:
-        facts.append(("Run", f"{runs[-1].state.value} {runs[-1].reason}".strip()))
-    return tuple(facts)
+        run = runs[-1]
+        done = (("Playbook", run.playbook.id), ("Run", run.state.value), ("Because", run.reason))
+        return tuple(fact for fact in done if fact[1])
+    if plan is None or plan.playbook is None:
+        return (("Playbook", "none matches"),)
+    name = (("Playbook", f"{plan.playbook.id} ({plan.effective_mode})"),)
+    if not plan.steps:
+        return name
+    first = plan.steps[0]
+    stopped = first.verdict.decision in (Decision.DENY, Decision.ASK)
+    why = f", {first.verdict.guard}: {first.verdict.reason}" if stopped else ""
+    return (*name, ("Next step", f"{first.name}: {first.verdict.decision}{why}"))
 
 
 def names(all_names: list[str]) -> str:

@@ -4,7 +4,8 @@ It trips when one of three holds (``GuardPolicy`` has the numbers):
 
 * within ``storm_window_s`` at least ``storm_min`` and ``storm_share`` of the fleet turned bad, not counting what a
   service root explains with confidence: else every cascade in a small mesh would stop its own cure;
-* of at least ``storm_min`` such, more than ``storm_group_share`` are on one node or in one zone;
+* of at least ``storm_min`` such, more than ``storm_group_share`` are on one node or in one zone, unless most of
+  the fleet lives on that node anyway;
 * at least ``storm_min`` and ``storm_fleet_share`` of the fleet are bad at all, explained or not.
 
 It is off again only after none of them has held for ``storm_cooldown_s``; a new trip starts that anew.
@@ -13,8 +14,9 @@ It is off again only after none of them has held for ``storm_cooldown_s``; a new
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from consulguard.guard.share import at_least, at_most
 from consulguard.guard.situation import Storm
@@ -22,6 +24,19 @@ from consulguard.model import State, Trouble
 from consulguard.policy import GuardPolicy
 
 RECHECK_S = 5.0  # while it trips we look this often: a later end is safe, and a storm has better uses for the time
+
+
+def _nowhere(_: str) -> bool:
+    return False
+
+
+class Fleet(NamedTuple):
+    """``instances``: 0 when unknown, then shares of the fleet are not judged. ``crowded`` says whether most of the
+    fleet lives on a node: asked only when the brake would trip because of that node."""
+
+    instances: int
+    crowded: Callable[[str], bool] = _nowhere
+
 
 _CRITICAL, _VANISHED, _FLAPPING = State.CRITICAL, State.VANISHED, State.FLAPPING
 
@@ -31,7 +46,7 @@ def update(
     *,
     troubles: Mapping[str, Trouble],
     explained: frozenset[str],
-    fleet_instances: int,
+    fleet: Fleet,
     at: datetime,
     policy: GuardPolicy,
 ) -> Storm:
@@ -40,11 +55,11 @@ def update(
     Args:
         troubles: everything not passing, by target key.
         explained: keys of what a service root explains with confidence.
-        fleet_instances: all registered instances; 0 when unknown, then shares of the fleet are not judged.
+        fleet: all that is registered, whether it fails or not.
     """
     if storm.recheck_at is not None and at < storm.recheck_at:
         return storm
-    reason = _trips(troubles, explained, fleet_instances, at, policy)
+    reason = _trips(troubles, explained, fleet, at, policy)
     if reason:
         return _tripped(storm, reason, at)
     if not storm.on:
@@ -75,7 +90,11 @@ def _tripped(storm: Storm, reason: str, at: datetime) -> Storm:
 
 
 def _trips(
-    troubles: Mapping[str, Trouble], explained: frozenset[str], fleet: int, at: datetime, policy: GuardPolicy
+    troubles: Mapping[str, Trouble],
+    explained: frozenset[str],
+    fleet: Fleet,
+    at: datetime,
+    policy: GuardPolicy,
 ) -> str:
     """Why the brake must be on now, as a sentence; empty when it need not."""
     if len(troubles) < policy.storm_min:
@@ -83,17 +102,27 @@ def _trips(
     bad = [t for t in troubles.values() if _is_bad(t.state)]
     if len(bad) < policy.storm_min:
         return ""
-    reason = _all_over(_by_node(bad).total(), fleet, policy)
+    reason = _all_over(_by_node(bad).total(), fleet.instances, policy)
     if reason:
         return reason
     after = at - timedelta(seconds=policy.storm_window_s)
     fresh = [t for key, t in troubles.items() if t.since >= after and key not in explained and _is_bad(t.state)]
     nodes = _by_node(fresh)
     return (
-        _all_at_once(nodes.total(), fleet, policy)
-        or _in_one_place("node", nodes, policy)
+        _all_at_once(nodes.total(), fleet.instances, policy)
+        or _in_one_place("node", _less(nodes, fleet.crowded), policy)
         or _in_one_place("zone", _by_zone(fresh), policy)
     )
+
+
+def _less(counts: Counter[str], crowded: Callable[[str], bool]) -> Counter[str]:
+    """Without the leading node's name where most of the fleet lives on it: there it proves nothing."""
+    name = max(counts, key=lambda n: (counts[n], n), default="")
+    if not name or not crowded(name):
+        return counts
+    rest = Counter(counts)
+    rest[""] += rest.pop(name)
+    return rest
 
 
 def _is_bad(state: State) -> bool:

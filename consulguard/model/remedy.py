@@ -171,6 +171,7 @@ class Run(Value, frozen=True, kw_only=True):
     retry_at: datetime | None = None
     done: tuple[DoneStep, ...] = ()
     effects: int = 0  # dispatched intents
+    redrives: int = 0  # of the present intent, after an unknown outcome
     sent: bool = False  # the present intent is dispatched and has no result yet
     effect_index: int = 0  # highest Consul index of our own effects
     good_looks: int = 0

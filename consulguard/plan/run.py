@@ -41,6 +41,7 @@ SEND_WITHIN_S = 30.0  # an intent not sent this soon is stale
 LOOK_EVERY_S = 2.0  # between two looks of a verification
 CONFIRM_AGAIN_S = 5.0  # after a confirm-read that did not agree
 STUCK_AFTER_S = 900.0  # a started run that guards stop for this long goes to a person
+REDRIVES_MAX = 3  # tries to reach a target that may have been reached before
 
 Moved = tuple[Run, tuple[AnyEffect, ...]]
 
@@ -175,6 +176,7 @@ def execute(run: Run, at: datetime) -> Moved:
         sent=True,
         retry_at=None,
         reason="redriven" if run.reason == "redrive" else "",
+        redrives=run.redrives + 1 if run.reason == "redrive" else 0,
         effects=run.effects + 1,
         log=f"{verb} {intent.action} on {intent.target.name} (attempt {run.attempt})",
     )
@@ -190,11 +192,26 @@ def resulted(run: Run, result: Result, info: ActionInfo | None, at: datetime) ->
         return _unknown(_set(run, at, log=line), info, at)
     if result.outcome is Outcome.DONE:
         return _step_done(run, result, line, at), ()
+    if result.outcome is Outcome.RETRY and run.reason == "redriven":
+        return _still_unknown(_set(run, at, log=line), info, at)
     if result.outcome is Outcome.RETRY and run.attempt <= _step(run).retry_count:
-        later = at + timedelta(seconds=_step(run).retry_interval_s * 2 ** (run.attempt - 1))
         state = RunState.UNDOING if run.intent.undo else RunState.WAITING
-        return _set(run, at, state=state, attempt=run.attempt + 1, retry_at=later, log=line), ()
+        later = _later(run, at, run.attempt)
+        return _set(run, at, state=state, attempt=run.attempt + 1, retry_at=later, reason="", log=line), ()
     return failed(_set(run, at, log=line), at, result.detail), ()
+
+
+def _later(run: Run, at: datetime, nth: int) -> datetime:
+    return at + timedelta(seconds=_step(run).retry_interval_s * 2 ** (nth - 1))
+
+
+def _still_unknown(run: Run, info: ActionInfo | None, at: datetime) -> Moved:
+    """The second try certainly did nothing, which says nothing about the first: only the same id may go again."""
+    if run.redrives >= REDRIVES_MAX:
+        return _unknown(run, info, at)
+    assert run.intent is not None
+    state = RunState.UNDOING if run.intent.undo else RunState.WAITING
+    return _set(run, at, state=state, reason="redrive", retry_at=_later(run, at, run.redrives)), ()
 
 
 def _unknown(run: Run, info: ActionInfo | None, at: datetime) -> Moved:
@@ -287,6 +304,8 @@ def restarted(run: Run, info: ActionInfo | None, epoch: int, at: datetime) -> Mo
     run = msgspec.structs.replace(run, epoch=epoch)
     if run.state is RunState.CONFIRMING:
         return _set(run, at, state=RunState.PLANNED), ()
+    if run.reason == "probe" and run.intent is not None and not run.state.over:
+        return run, (Probe(intent=run.intent),)
     if run.sent:
         line = "the process ended before the outcome was written down"
         return _unknown(_set(run, at, sent=False, reason="", log=line), info, at)

@@ -17,6 +17,7 @@ guards:
   root_settle: 2s
   min_start_interval: 1s
   storm_cooldown: 5s
+  storm_share: 60%
 notify: {{group_wait: 3s}}
 journal: {{path: journal.sqlite}}
 actions:
@@ -35,7 +36,7 @@ match:
   scope: instance
   states: [critical]
   for: 3s
-  matchers: ['service=~"gateway|frontend|catalog|cart|checkout|payment|ledger|inventory|shipping|recommendation"']
+  matchers: ['service=~"gateway|frontend|catalog|cart|checkout|payment|reporting|ledger|inventory|shipping|recommendation"']
 steps:
   - name: drain
     uses: consul.maintenance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from consulguard.testing.ports import free_ports
 
 Call = Callable[[str], Awaitable[bool]]  # does any instance of this service answer?
 
-_REMEMBERED_S = 0.3  # one round of calls serves everybody who asks within this time
+_REMEMBERED_S = 0.8  # one round of calls serves everybody who asks within this time
 
 
 class Backend:
@@ -25,6 +26,7 @@ class Backend:
         self.port = free_ports(1)[0]
         self.sick = False
         self.hidden = False
+        self._known = False
         self._calls = calls
         self._call = call
         self._runner: web.AppRunner | None = None
@@ -49,8 +51,21 @@ class Backend:
         app.router.add_get("/health", self._health)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
+        await self._listen(runner)
         self._runner = runner
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        """On the same port each time; before anybody knows it, another one may still be taken."""
+        while True:
+            try:
+                await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
+            except OSError as error:
+                if self._known or error.errno != errno.EADDRINUSE:
+                    raise
+                self.port = free_ports(1)[0]
+            else:
+                self._known = True
+                return
 
     async def stop(self) -> None:
         """Connections are refused from now on."""

@@ -30,6 +30,7 @@ SHOP = (
     Shop("cart", ("inventory",), (LOCAL, LOCAL), "orders"),
     Shop("checkout", ("cart", "payment", "shipping"), (LOCAL, LOCAL), "orders"),
     Shop("payment", ("ledger",), (LOCAL, LOCAL, LOCAL), "money"),
+    Shop("reporting", ("ledger",), (LOCAL, LOCAL), "money"),
     Shop("ledger", (), (LOCAL, LOCAL), "money"),
     Shop("inventory", (), (LOCAL, "rack-1", "rack-2"), "goods"),
     Shop("shipping", (), (LOCAL, LOCAL, "rack-2"), "orders"),

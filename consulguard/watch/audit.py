@@ -10,10 +10,10 @@ from consulguard.consulapi import Answer, ConsulClient
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.model import Status
 from consulguard.watch.book import Key, by_key
-from consulguard.watch.decode import Check, status_of
+from consulguard.watch.decode import Check, is_odd, status_of
 from consulguard.watch.feed import MAX_CONTACT_MS
 from consulguard.watch.health import ODD, HealthFeeds
-from consulguard.watch.pace import Backoff
+from consulguard.watch.pace import Backoff, Bucket
 from consulguard.watch.settings import WatchSettings
 from consulguard.watch.view import ViewKeeper
 
@@ -22,28 +22,40 @@ LEADER = "leader"
 AUDIT = "audit"
 SOON_S = 5.0  # between audits while they decide whether the view is trusted
 PROBE_TIMEOUT_S = 5.0
+PROBE_RATE = 2.0  # a second at most, while something fails
 
 Difference = tuple[Key, Status | None, Status | None]  # key, what the audit says, what we say
 
 
 class LeaderProbe:
-    """``/v1/status/leader`` is answered without the leader, so it tells at once when there is none."""
+    """``/v1/status/leader`` is answered without the leader, so it tells at once when there is none. Asked every
+    ``probe_s``, and as soon as anything else fails: a feed's error is borne for a while, a missing leader is not.
+    """
 
     def __init__(self, client: ConsulClient, view: ViewKeeper, settings: WatchSettings) -> None:
         self._client = client
         self._view = view
         self._settings = settings
         self._backoff = Backoff(settings.backoff_min_s, settings.probe_s)
+        self._bucket = Bucket(PROBE_RATE, 1)
         self._switches = client.switches
+        self._leader = ""
         self.on_switch: Callable[[str], None] = lambda address: None
+        self.on_return: Callable[[], None] = lambda: None  # the probe had failed, and does no longer
+        self.on_elected: Callable[[str, str], None] = lambda old, new: None
 
     async def run(self) -> None:
+        was_sound = True
         while True:
-            delay = self._settings.probe_s if await self.once() else self._backoff.next()
+            self._view.troubled.clear()
+            sound = await self.once()
             if self._client.switches != self._switches:
                 self._switches = self._client.switches
                 self.on_switch(self._client.address)
-            await asyncio.sleep(delay)
+            elif sound and not was_sound:
+                self.on_return()
+            was_sound = sound
+            await self._wait(self._settings.probe_s if sound else self._backoff.next())
 
     async def once(self) -> bool:
         try:
@@ -58,7 +70,18 @@ class LeaderProbe:
         self._backoff.reset()
         self._view.clear(LEADER)
         self._view.alive()
+        old, self._leader = self._leader, leader
+        if old not in ("", leader):
+            self.on_elected(old, leader)
         return True
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._view.troubled.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._bucket.delay())
 
 
 class Audit:
@@ -106,7 +129,7 @@ class Audit:
             return
         self._view.clear(AUDIT)
         self._judge(self._compare(checks))
-        await self._health.take(ODD, [c for c in checks if status_of(c) is Status.UNKNOWN])
+        await self._health.take(ODD, [c for c in checks if is_odd(c)])
 
     def _compare(self, checks: list[Check]) -> set[Difference]:
         theirs = {key: status_of(check) for key, check in by_key(checks)[0].items()}

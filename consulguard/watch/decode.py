@@ -21,6 +21,8 @@ SERVICE_MAINTENANCE = "_service_maintenance:"
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|µs|ns|h|m|s)", re.ASCII)
 _UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_RUN_BY_AGENT = ("http", "tcp", "grpc", "h2ping", "udp")  # check types whose every run leaves an output
+_ALIAS_OF_NOTHING = "failing:"  # how an alias ends that quotes the empty output of the check it stands for
 _STATUSES = {s.value: s for s in (Status.PASSING, Status.WARNING, Status.CRITICAL)}
 _RANK = {
     Status.PASSING: 0,
@@ -168,10 +170,27 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def status_of(check: Check) -> Status:
-    """A maintenance check is a planned state; a word Consul does not define is ``unknown``, never a guess."""
+    """A maintenance check is a planned state; what Consul does not define or has not measured yet is
+    ``unknown``, never a guess.
+    """
     if check.CheckID == NODE_MAINTENANCE or check.CheckID.startswith(SERVICE_MAINTENANCE):
         return Status.PASSING if check.Status == "passing" else Status.MAINTENANCE
+    if check.Status == "critical" and _has_not_run(check):
+        return Status.UNKNOWN
     return _STATUSES.get(check.Status or "", Status.UNKNOWN)
+
+
+def is_odd(check: Check) -> bool:
+    """Whether Consul does not define the check's status: no health feed shows it then."""
+    return (check.Status or "") not in _STATUSES
+
+
+def _has_not_run(check: Check) -> bool:
+    """After a start an agent calls each of its checks critical until it has run: that is no failure yet."""
+    output = (check.Output or "").rstrip()
+    if check.Type == "alias":
+        return output.endswith(_ALIAS_OF_NOTHING)
+    return not output and check.Type in _RUN_BY_AGENT
 
 
 def worst(statuses: Iterable[Status]) -> Status:

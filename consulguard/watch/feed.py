@@ -55,6 +55,7 @@ class Feed:
         self._settings = settings
         self._resync = resync
         self._digest = b""
+        self._agent = ""  # that gave the last answer
         self._generation = 0  # of resets: an answer to a question from before a reset moves nothing
         self._whole = False  # an answer without the filtered mark has been seen
         self._scope: asyncio.Timeout | None = None
@@ -72,7 +73,8 @@ class Feed:
         self.nudge()
 
     def nudge(self) -> None:
-        """Ask again now: another agent has taken over, or a pause has lost its reason."""
+        """Ask again now: another agent or leader has taken over, or a pause has lost its reason."""
+        self._bucket.refill()
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(0)
 
@@ -101,6 +103,9 @@ class Feed:
 
     async def _take(self, answer: Answer, generation: int) -> None:
         name = self.source.name
+        if self._agent not in ("", answer.address):
+            self._view.troubled.set()
+        self._agent = answer.address
         if answer.index is None:
             self.index = 0
             self._view.unsettle()
@@ -153,6 +158,7 @@ class Feed:
     async def _failed(self, error: ConsulguardError) -> None:
         name = self.source.name
         self._view.problem(name, f"{name}: {error}", grace_s=self._settings.grace_s)
+        self._bucket.refill()  # it spares the server large answers; errors are small, and have their own pace
         await self._pause(self._backoff.next())
 
     async def _pause(self, seconds: float) -> bool:

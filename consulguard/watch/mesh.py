@@ -33,7 +33,7 @@ class Mesh:
         self.health = HealthFeeds(self.book, clock, view, view.emit)
         self.census = Census(scope, namespace, client.partition, settings)
         self.reader = Reader(client, self.census, clock, settings)
-        self.reader.topology = bool(server.version) and server.has(TOPOLOGY)
+        self.reader.topology = server.has(TOPOLOGY)
         self.crawler = Crawler(self.reader, self.census, clock, view, view.emit)
         names = Names(scope, namespace, client.partition)
         self.catalog = Catalog(self.census, names, self.crawler, clock, view, settings)

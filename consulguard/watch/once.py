@@ -9,10 +9,10 @@ from consulguard.clock import Clock
 from consulguard.consulapi import Answer, ConsulClient
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import AnyEvent, Learned, Observed, ViewChanged
-from consulguard.model import EdgesFact, Fact, Observation, Status
+from consulguard.model import EdgesFact, Fact, Observation
 from consulguard.watch.audit import LEADER, NOT_PASSING, LeaderProbe
 from consulguard.watch.catalog import NODES, SERVICES
-from consulguard.watch.decode import Check, status_of
+from consulguard.watch.decode import Check, is_odd
 from consulguard.watch.feed import MAX_CONTACT_MS, Source
 from consulguard.watch.health import CRITICAL, ODD, WARNING
 from consulguard.watch.mesh import Mesh
@@ -65,7 +65,7 @@ class _Once:
 
         async def apply(answer: Answer) -> None:
             checks = answer.json(list[Check])
-            await self.mesh.health.take(ODD, [c for c in checks if status_of(c) is Status.UNKNOWN])
+            await self.mesh.health.take(ODD, [c for c in checks if is_odd(c)])
 
         await self.source(Source(name=ODD, path="/v1/health/state/any", params=NOT_PASSING, apply=apply))
 

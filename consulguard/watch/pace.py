@@ -24,6 +24,10 @@ class Bucket:
         self._tokens -= 1
         return max(0.0, -self._tokens / self.rate)
 
+    def refill(self) -> None:
+        """What was asked so far no longer counts."""
+        self._tokens = self._burst
+
 
 class Backoff:
     """Doubles from ``least_s`` to ``most_s``, each time with up to a half taken off at random."""

@@ -46,16 +46,22 @@ async def detect(client: ConsulClient, datacenter: str = "") -> Server:
         config = (await client.get("/v1/agent/self")).json(AgentSelf).Config
         own = config.Datacenter
         versions.append(config.Version)
-    except (ConsulRefused, BadAnswer):
-        pass  # needs agent:read, which the bot can do without
+    except (ConsulRefused, BadAnswer) as error:
+        _unless_nobody(error)  # needs agent:read, which the bot can do without
     try:
         members = (await client.get("/v1/agent/members", max_bytes=64 * 1024 * 1024)).json(list[Member])
         servers = [m.Tags for m in members if m.Tags and m.Status == 1 and m.Tags.get("role") == "consul"]
         versions += [tags.get("build", "").split(":")[0] for tags in servers]
-    except (ConsulRefused, BadAnswer):
-        pass
+    except (ConsulRefused, BadAnswer) as error:
+        _unless_nobody(error)
     version = min((v for v in versions if parse_version(v)), key=parse_version, default="")
     return Server(datacenter=datacenter or client.datacenter or own or await _from_nodes(client), version=version)
+
+
+def _unless_nobody(error: ConsulRefused | BadAnswer) -> None:
+    """A missing right is no trouble here; a token Consul does not know is, and may only be too new."""
+    if "ACL not found" in str(error):
+        raise error
 
 
 async def _from_nodes(client: ConsulClient) -> str:

@@ -67,7 +67,7 @@ def _kind(kind: Kind, catalog: Catalog, rate: float) -> Source:
 
 
 def _intentions(catalog: Catalog, server: Server, rate: float) -> Source:
-    if server.version and server.has(SERVICE_INTENTIONS):
+    if server.has(SERVICE_INTENTIONS):
         return Source(
             name="intentions", path=_SERVICE_INTENTIONS_PATH, apply=catalog.service_intentions, rate=rate
         )

@@ -44,6 +44,7 @@ class ViewKeeper:
         self._had_trust = False
         self._lock = asyncio.Lock()
         self.dirty = asyncio.Event()
+        self.troubled = asyncio.Event()  # something failed or changed that may cost the trust
         self.pending: set[str] = set()  # what else must have happened once before the view is settled
         self.services = self.instances = self.nodes = self.not_passing = 0
         self.version = ""
@@ -67,6 +68,8 @@ class ViewKeeper:
 
     def problem(self, source: str, text: str, *, grace_s: float = 0.0) -> None:
         """Something is wrong; after ``grace_s`` it costs the trust. The first text of an episode stays."""
+        if 0 < grace_s < float("inf"):
+            self.troubled.set()
         known = self._problems.get(source)
         if known is not None and known.grace_s <= grace_s:
             return

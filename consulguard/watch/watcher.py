@@ -19,14 +19,16 @@ from consulguard.watch.look import look
 from consulguard.watch.mesh import Mesh
 from consulguard.watch.pace import Backoff
 from consulguard.watch.readback import ReadBack
-from consulguard.watch.server import detect
+from consulguard.watch.server import TOPOLOGY, detect
 from consulguard.watch.settings import WatchSettings
 from consulguard.watch.sight import Sight
 from consulguard.watch.sources import UI_SERVICES
 from consulguard.watch.view import Emit, ViewKeeper
 
 SMALL_BYTES = 256 * 1024  # the fleet's counts are read on every bell while they are this small
-CONNECT, START = "consul", "start"
+VERSION_S = 3600.0
+CONNECT, START, SERVERS = "consul", "start", "servers"
+CONSUL = "consul"  # the service as which Consul lists its own servers
 log = structlog.get_logger("consulguard.watch")
 
 
@@ -87,8 +89,11 @@ class Watcher:
         probe = LeaderProbe(self._client, view, self._settings)
         audit = Audit(self._client, health, view, self._settings)
         readback.may_see = sight.may_see
-        health.on_left, health.on_trouble = readback.add, crawler.trouble
-        probe.on_switch = lambda address: self._switched(view, address)
+        health.on_left = readback.add
+        health.on_trouble = lambda targets: self._trouble(view, mesh, targets)
+        probe.on_switch = lambda address: self._switched(view, audit, address)
+        probe.on_return = self._ask_anew
+        probe.on_elected = lambda old, new: self._elected(view, audit, old, new)
         audit.on_hole = lambda count: self._hole(view, mesh, count)
 
         async def resync(reason: str) -> None:
@@ -106,6 +111,7 @@ class Watcher:
             ("read-back", readback.run),
             ("crawl", crawler.run),
             ("counts", lambda: self._counts(mesh)),
+            ("version", lambda: self._version(mesh, view)),
         ]
         if self._settings.acl_probe:
             loops.append(("acl", sight.run))
@@ -132,6 +138,15 @@ class Watcher:
 
     # ---- what happens
 
+    def _trouble(self, view: ViewKeeper, mesh: Mesh, targets: Iterable[Target]) -> None:
+        """Their checks say something new; of Consul's own servers people are told with the view."""
+        mesh.crawler.trouble(targets)
+        servers = mesh.census.services.get(CONSUL)
+        down = {node.node for node in mesh.book.nodes} & set(servers.nodes if servers else ())
+        view.clear(SERVERS)
+        if down:
+            view.note(SERVERS, f"Consul's own servers fail: {', '.join(sorted(down))}")
+
     async def _resync(self, view: ViewKeeper, mesh: Mesh, audit: Audit, reason: str) -> None:
         """An index went back: the server's history is another one. Read everything anew, believe it later."""
         view.resync(reason)
@@ -149,12 +164,32 @@ class Watcher:
             if feed.source in mesh.health_sources:
                 feed.reset()
 
-    def _switched(self, view: ViewKeeper, address: str) -> None:
-        """Another agent answers: ask it at once, and settle anew."""
+    def _switched(self, view: ViewKeeper, audit: Audit, address: str) -> None:
+        """Another agent answers: ask it at once, and believe it when it has proved to agree."""
         log.info("agent_switched", address=address)
-        view.unsettle()
+        view.resync(f"another agent answers now: {address}")
+        self._ask_anew()
+        audit.soon()
+
+    def _elected(self, view: ViewKeeper, audit: Audit, old: str, new: str) -> None:
+        """A query that waits at a server gone silent would wait for half a minute and more."""
+        log.info("leader_changed", old=old, new=new)
+        view.resync(f"Consul's leader has changed from {old} to {new}")
+        self._ask_anew()
+        audit.soon()
+
+    def _ask_anew(self) -> None:
         for feed in self._feeds:
             feed.nudge()
+
+    async def _version(self, mesh: Mesh, view: ViewKeeper) -> None:
+        """Servers are upgraded while we run; what their version offers is used from then on."""
+        while True:
+            await asyncio.sleep(VERSION_S if view.version else self._settings.forbidden_retry_s)
+            with contextlib.suppress(ConsulUnavailable, ConsulRefused, BadAnswer):
+                server = await detect(self._client, mesh.server.datacenter)
+                view.version = server.version or view.version
+                mesh.reader.topology = server.has(TOPOLOGY)
 
     async def _counts(self, mesh: Mesh) -> None:
         """The whole fleet in one answer: at start, from time to time, and on every bell while it is cheap."""

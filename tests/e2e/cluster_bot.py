@@ -1,4 +1,4 @@
-"""The daemon in this process on a real cluster, ready to act on anything, and what its journal tells afterwards."""
+"""The daemon in this process on a real cluster, ready to act on anything, and what its journal tells then."""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +29,7 @@ class Shop:
         self._failing: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._url = ""
+        self._beats: asyncio.Task[None] | None = None
 
     def fail(self, service: str) -> None:
         self._failing.add(service)
@@ -44,13 +48,19 @@ class Shop:
             self.fail(name)
         for name, agents in [*WELL.items(), *((name, ("c2",)) for name in MOVED)]:
             for agent in agents:
-                await self._cluster.request("PUT", "/v1/agent/service/register", self._service(name, agent), at=agent)
+                wanted = self._service(name, agent)
+                await self._cluster.request("PUT", "/v1/agent/service/register", wanted, at=agent)
+        self._beats = asyncio.create_task(self._beat(), name="heartbeats")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Before this the cluster must be whole again: what is registered is taken away."""
+        assert self._beats is not None
+        self._beats.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._beats
         for agent in ("c1", "c2"):
             for service in await self._cluster.request("GET", "/v1/agent/services", at=agent):
                 await self._cluster.request("PUT", f"/v1/agent/service/deregister/{service}", at=agent)
@@ -58,10 +68,19 @@ class Shop:
         await self._runner.cleanup()
 
     def _service(self, name: str, agent: str) -> dict[str, Any]:
+        own = f"{name}-{agent}"
         http = {"HTTP": f"{self._url}/{name}", "Interval": EVERY, "Timeout": "5s"}
-        ttl = {"TTL": "1h", "Status": "passing"}
-        check = ttl if name == "shop-cart" else http | {"Status": "critical" if name in self._failing else "passing"}
-        return {"Name": name, "ID": f"{name}-{agent}", "Port": 80, "Check": {"CheckID": f"{name}-{agent}", **check}}
+        check = {"TTL": "30s"} if name == "shop-cart" else http
+        status = "critical" if name in self._failing else "passing"
+        return {"Name": name, "ID": own, "Port": 80, "Check": {"CheckID": own, "Status": status, **check}}
+
+    async def _beat(self) -> None:
+        """What an application with a TTL check does; an agent that is away misses a beat."""
+        while True:
+            for agent in WELL["shop-cart"]:
+                with contextlib.suppress(RuntimeError, OSError, HTTPException):
+                    await self._cluster.request("PUT", f"/v1/agent/check/pass/shop-cart-{agent}", at=agent)
+            await asyncio.sleep(0.5)
 
     async def _health(self, request: web.Request) -> web.Response:
         bad = request.match_info["service"] in self._failing

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from consulguard.guard import storm
 from consulguard.guard.situation import Storm
+from consulguard.guard.storm import Fleet
 from consulguard.model import State, Target, Trouble
 from consulguard.policy import GuardPolicy
 from hypothesis import given
@@ -42,7 +43,7 @@ def look(
         before or Storm(),
         troubles=by_key(troubles),
         explained=explained,
-        fleet_instances=fleet,
+        fleet=Fleet(fleet),
         at=at,
         policy=policy,
     )

@@ -56,11 +56,11 @@ class Record:
         """When each life began."""
         return [line.at for line in self.events("Started")]
 
-    def fact(self, label: str) -> str:
-        """What the (only) incident's message says under a label; empty when it says nothing."""
-        for key, message in self.messages.items():
-            if key.startswith("inc-"):
-                return dict(message.get("facts", ())).get(label, "")
+    def fact(self, root: str, label: str) -> str:
+        """What the message about the incident with this root says under a label; empty when it says nothing."""
+        for message in self.messages.values():
+            if message.get("incident", {}).get("root", {}).get("name") == root:
+                return str(dict(message.get("facts", ())).get(label, ""))
         return ""
 
 

@@ -14,7 +14,7 @@ SLACK_S = 5.0  # promised on top of the fail-over
 def judge(case: Case, *, killed_after_send: bool) -> None:
     """What must hold after one kill, whatever the point."""
     record = case.record()
-    rest = record.fact("Run")
+    rest = case.rest()
     effects = every_effect_was_meant(case, record)
     assert all(n == 1 for n in effects.values()), f"an attempt had more than one effect: {effects}"
     if case.repeatable:
