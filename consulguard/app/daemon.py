@@ -30,6 +30,7 @@ from consulguard.events import (
     Do,
     LeaseChanged,
     Look,
+    Observed,
     Probe,
     Resulted,
     Started,
@@ -45,6 +46,7 @@ from consulguard.watch import Watcher
 
 INBOX = 10_000
 TURN = 256  # events taken in one turn, and so in one commit
+HEAVY = 500  # things not passing, or observations in a turn: from here on the step leaves the loop to others
 SNAPSHOT_EVERY = 5_000  # entries
 log = structlog.get_logger("consulguard.app")
 
@@ -76,6 +78,8 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._last_snapshot = 0
         self._answers: dict[int, asyncio.Future[None]] = {}
+        self._turning = asyncio.Lock()
+        self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
         self.seen_all = asyncio.Event()  # the mesh has been read once since this life began
         self.silence_s = 120.0  # the view's heartbeat turns the loop far more often than this
 
@@ -129,16 +133,39 @@ class Daemon:
         await done
 
     async def turn(self) -> None:
-        """Take what is waiting and process it as one commit."""
+        """Take what is waiting, as much as is soon done, and process it as one commit."""
         events = [await self._inbox.get()]
-        while len(events) < TURN and not self._inbox.empty():
+        weight = _weight(events[0])
+        while len(events) < TURN and weight < HEAVY and not self._inbox.empty():
             events.append(self._inbox.get_nowait())
+            weight += _weight(events[-1])
         await self._process(events)
         for event in events:
             if (answer := self._answers.pop(id(event), None)) is not None and not answer.done():
                 answer.set_result(None)
 
     async def _process(self, events: Sequence[AnyEvent]) -> None:
+        async with self._turning:
+            self._torn = True
+            weight = len(self.state.health.troubles) + sum(_weight(e) for e in events)
+            # A thread shares the interpreter and gains no time, but the loop gets its turns in between.
+            done = await asyncio.to_thread(self._step, events) if weight >= HEAVY else self._step(events)
+            drafts, effects = done
+            messages = [e.message for e in effects if isinstance(e, Tell)]
+            self.seq = await self.rooms.store.append(drafts, messages)
+            self._torn = False
+            self.turned_at = self.rooms.clock.monotonic()
+            if self.state.view.as_of is not None and any(isinstance(e, ViewChanged) for e in events):
+                self.seen_all.set()
+            self.rooms.failpoint("app.after_journal")
+            if any(isinstance(e, Do) for e in effects):
+                self.rooms.failpoint("app.after_intent")
+            self._dispatch(effects, messages)
+            if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
+                await self._keep_snapshot()
+
+    def _step(self, events: Sequence[AnyEvent]) -> tuple[list[Draft], list[AnyEffect]]:
+        """The events through the engine: what is to be journaled and what is to be done. No I/O."""
         drafts: list[Draft] = []
         effects: list[AnyEffect] = []
         for event in events:
@@ -148,17 +175,7 @@ class Daemon:
         for effect in effects:
             if isinstance(effect, Do):
                 drafts.append(Draft(at=events[-1].at, kind="intent", body=encode(effect), epoch=self.state.epoch))
-        messages = [e.message for e in effects if isinstance(e, Tell)]
-        self.seq = await self.rooms.store.append(drafts, messages)
-        self.turned_at = self.rooms.clock.monotonic()
-        if self.state.view.as_of is not None and any(isinstance(e, ViewChanged) for e in events):
-            self.seen_all.set()
-        self.rooms.failpoint("app.after_journal")
-        if any(isinstance(e, Do) for e in effects):
-            self.rooms.failpoint("app.after_intent")
-        self._dispatch(effects, messages)
-        if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
-            await self._keep_snapshot()
+        return drafts, effects
 
     def _dispatch(self, effects: Sequence[AnyEffect], messages: Sequence[Message]) -> None:
         for effect in effects:
@@ -209,7 +226,8 @@ class Daemon:
 
     async def compact(self, retention_s: float) -> int:
         """Forget entries older than the retention that no snapshot needs; returns how many."""
-        await self._keep_snapshot()
+        async with self._turning:
+            await self._keep_snapshot()
         oldest = self.rooms.clock.now() - timedelta(seconds=retention_s)
         keep_after = 0
         async for entry in self.rooms.store.entries():
@@ -220,8 +238,15 @@ class Daemon:
 
     async def _keep_snapshot(self) -> None:
         """A snapshot only saves time at the next start: without one the journal is replayed from further back."""
+        if self._torn:
+            return
         try:
             await self.rooms.store.save_snapshot(self.seq, snapshot(self.state))
             self._last_snapshot = self.seq
         except StoreUnavailable as error:
             log.warning("snapshot_not_kept", reason=str(error))
+
+
+def _weight(event: AnyEvent) -> int:
+    """How much work an event is, in observations."""
+    return len(event.observations) if isinstance(event, Observed) else 0

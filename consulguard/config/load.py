@@ -82,8 +82,8 @@ def load(named: str | None = None, flags: Overlay | None = None, env: Mapping[st
     path = find(named, env)
     document = _read(path)
     overlay = {**from_environment(env), **(flags or {})}
-    if ADDRESS in overlay and "://" not in (given := overlay[ADDRESS])[0]:
-        overlay[ADDRESS] = (f"{scheme(env)}://{given[0]}", given[1])
+    if ADDRESS in overlay:
+        overlay[ADDRESS] = (_with_scheme(overlay[ADDRESS][0], scheme(env)), overlay[ADDRESS][1])
     data: dict[str, Any] = dict(document.data)
     for keys, (value, where) in overlay.items():
         _put(data, keys, value, where)
@@ -107,6 +107,12 @@ def _read(path: Path | None) -> Document:
     document = load_yaml(read_text(path, "the configuration file"), source)
     _refuse_secrets(document)
     return document
+
+
+def _with_scheme(given: Any, scheme: str) -> Any:
+    if isinstance(given, list):
+        return [_with_scheme(one, scheme) for one in given]
+    return f"{scheme}://{given}" if isinstance(given, str) and "://" not in given else given
 
 
 def _put(data: dict[str, Any], keys: tuple[str, ...], value: Any, where: str) -> None:

@@ -6,7 +6,8 @@ costs what that fact touches.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
@@ -152,15 +153,13 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
         return self.index.zones
 
     def units(self, node: str) -> dict[str, int]:
-        """Service -> instances on the node, sidecars left out. One each where the node was not read in detail."""
+        """Service -> instances on the node, sidecars left out. Where the node was not read in detail, as its services tell."""
         fact = self.nodes.get(node)
-        found: dict[str, int] = {}
+        found: Mapping[str, int] = {}
         if fact is not None and fact.instances is not None:
-            for target in fact.instances:
-                key = service_key(target)
-                found[key] = found.get(key, 0) + 1
+            found = Counter(service_key(target) for target in fact.instances)
         else:
-            found = dict.fromkeys(self.index.on_node.get(node, ()), 1)
+            found = self.index.on_node.get(node, {})
         return {key: found[key] for key in sorted(found) if key not in self.index.owner}
 
 

@@ -6,8 +6,9 @@ after the edges that name it needs no repair.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from consulguard.correlate.keys import node_key, service_key, zone_key
 from consulguard.model import EdgesFact, NodeFact, ServiceFact, Target, Upstream
@@ -17,6 +18,8 @@ DECLARED = 0.9  # a person wrote it down
 PREPARED_QUERY = 0.3  # only the query's name is known; a service of that name is a guess
 TRUSTED = 0.5  # edges below are used only for callers of which no better edge is known
 PERMISSIONS = ("intention",)  # provenances that say "may call", which a deny takes away
+
+V = TypeVar("V")
 
 
 class Edge(NamedTuple):
@@ -42,7 +45,7 @@ class Index:
         ] = {}  # caller, callee, origin -> provenance, trust
         self.into: dict[str, dict[str, None]] = {}
         self.denied: dict[tuple[str, str], dict[str, None]] = {}
-        self.on_node: dict[str, dict[str, None]] = {}  # node key -> service keys
+        self.on_node: dict[str, dict[str, int]] = {}  # node key -> service key -> instances there, as far as known
         self.zones: dict[str, dict[str, None]] = {}  # zone key -> node keys
         self._usable: dict[str, dict[str, Edge]] = {}
 
@@ -61,8 +64,8 @@ class Index:
         before, after = _node_names(old), _node_names(new)
         for node in before.keys() - after.keys():
             _drop(self.on_node, node, key)
-        for node in after:
-            self.on_node.setdefault(node, {})[key] = None
+        for node, count in after.items():
+            self.on_node.setdefault(node, {})[key] = count
         self._forget(key)
 
     def put_node(self, key: str, old: NodeFact | None, new: NodeFact | None) -> None:
@@ -240,17 +243,20 @@ def _upstream(here: Target, up: Upstream) -> Target:
     )
 
 
-def _node_names(fact: ServiceFact | None) -> dict[str, None]:
+def _node_names(fact: ServiceFact | None) -> dict[str, int]:
+    """Node key -> the service's instances there; one each where nobody has told how many."""
     if fact is None:
         return {}
+    counts = Counter(i.target.node for i in fact.instances or ())
+    alone = fact.count if len(fact.nodes) == 1 else 1
     here = fact.target
     return {
-        node_key(Target(dc=here.dc, partition=here.partition, peer=here.peer, node=name)): None
+        node_key(Target(dc=here.dc, partition=here.partition, peer=here.peer, node=name)): counts.get(name, alone)
         for name in fact.nodes
     }
 
 
-def _drop(table: dict[str, dict[str, None]], key: str, member: str) -> None:
+def _drop(table: dict[str, dict[str, V]], key: str, member: str) -> None:
     if (members := table.get(key)) is not None:
         members.pop(member, None)
         if not members:

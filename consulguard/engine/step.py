@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import chain, islice
 
 import msgspec
 
@@ -25,9 +26,11 @@ from consulguard.events import (
     Watch,
 )
 from consulguard.guard import storm
-from consulguard.model import Incident, Pause, View
+from consulguard.model import Incident, Pause, Target, View
 
 CROWD = 1_000  # not passing at once: from here on what costs in proportion to them is done less often
+CORRELATED_A_SECOND = 5_000  # not passing: working out the incidents of so many may be done once a second
+WATCH_AT_MOST = 500  # targets to be read first at once: who names more names none
 DESCRIBE_S = 2.0  # how long incidents wait for the facts about something that just failed
 
 
@@ -40,7 +43,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     changed = _correlate(state, at)
     _storm(state, at)
     if changed:
-        effects.append(Watch(targets=tuple(m.target for i in changed for m in i.members)))
+        effects.append(Watch(targets=_of_interest(changed)))
     effects += planning.plan_open(state, {i.id for i in changed}, at)
     effects += planning.advance(state, at)
     effects += tell.news(state, changed, at)
@@ -116,6 +119,13 @@ def _correlate(state: EngineState, at: datetime) -> list[Incident]:
     return correlate.update(state.book, state.troubles(), at, policy)
 
 
+def _of_interest(changed: list[Incident]) -> tuple[Target, ...]:
+    """Whom to read first: the roots of all, then who else is a member."""
+    roots = (i.members[0].target for i in changed if i.members)
+    members = (m.target for i in changed for m in i.members)
+    return tuple(islice(dict.fromkeys(chain(roots, members)), WATCH_AT_MOST))
+
+
 def _undescribed(state: EngineState, at: datetime) -> bool:
     """Whether something just failed that no fact describes yet: a sidecar would look like a service."""
     fresh, troubles = at - timedelta(seconds=DESCRIBE_S), state.troubles()
@@ -127,7 +137,7 @@ def _undescribed(state: EngineState, at: datetime) -> bool:
 def _gap_s(state: EngineState) -> float:
     """In a storm incidents are worked out less often, so that the loop keeps up."""
     crowd = len(health.troubles(state.health))
-    return max(state.policy.correlate.min_interval_s, 0.0 if crowd < CROWD else 1.0 if crowd < 10_000 else 5.0)
+    return max(state.policy.correlate.min_interval_s, 0.0 if crowd < CROWD else crowd / CORRELATED_A_SECOND)
 
 
 def _storm(state: EngineState, at: datetime) -> None:
@@ -136,7 +146,7 @@ def _storm(state: EngineState, at: datetime) -> None:
         state.storm,
         troubles=troubles,
         explained=correlate.explained(state.book, troubles, state.policy.correlate.confident),
-        fleet=storm.Fleet(state.view.instances, lambda node: correlate.hosts_most(state.book, node)),
+        fleet=storm.Fleet(state.view.workloads or state.view.instances, lambda node: correlate.hosts_most(state.book, node)),
         at=at,
         policy=state.policy.guard,
     )

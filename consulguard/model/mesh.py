@@ -101,6 +101,7 @@ class View(Value, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     services: int = 0
     instances: int = 0
+    workloads: int = 0  # instances that are no sidecars: what shares of the fleet are shares of
     nodes: int = 0
     not_passing: int = 0
     as_of: datetime | None = None  # the last moment all feeds were good

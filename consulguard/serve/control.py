@@ -5,13 +5,14 @@ A Unix socket in the data directory, mode 0600: whoever may read the journal may
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from consulguard.errors import ConsulguardError
 
@@ -61,19 +62,24 @@ class Control:
 async def call(
     path: Path, command: str, args: dict[str, Any], who: str, timeout_s: float
 ) -> dict[str, Any] | None:
-    """Send a command to the daemon; None when no daemon listens there. Raises ConsulguardError on a refusal."""
-    if not path.exists():
-        return None
+    """Send a command to the daemon; None when no daemon listens there.
+
+    Raises ConsulguardError when it refuses, does not answer, or may not be spoken to.
+    """
     body = msgspec.json.encode({"command": command, "args": args, "who": who})
     connector = UnixConnector(path=str(path))
     try:
         async with ClientSession(connector=connector, timeout=ClientTimeout(total=timeout_s)) as session:
             async with session.post("http://daemon/v1/command", data=body) as response:
-                answer: dict[str, Any] = await response.json()
-    except ConnectionRefusedError:
-        return None
-    except OSError:
-        return None
+                answer = msgspec.json.decode(await response.read(), type=dict[str, Any])
+    except TimeoutError:
+        raise ConsulguardError(f"the daemon did not answer within {timeout_s:g} s") from None
+    except (OSError, ClientError, msgspec.DecodeError) as error:
+        reason = getattr(error, "errno", None)
+        if reason in (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED):
+            return None
+        told = os.strerror(reason) if reason else str(error)
+        raise ConsulguardError(f"{path}: the daemon cannot be spoken to: {told}") from None
     if "error" in answer:
         raise ConsulguardError(str(answer["error"]))
     return answer

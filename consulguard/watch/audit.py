@@ -21,6 +21,7 @@ NOT_PASSING = {"filter": 'Status != "passing"'}
 LEADER = "leader"
 AUDIT = "audit"
 SOON_S = 5.0  # between audits while they decide whether the view is trusted
+SOON_TIMEOUT_S = 10.0  # of these: one that hangs at a silent server keeps the trust waiting
 PROBE_TIMEOUT_S = 5.0
 PROBE_RATE = 2.0  # a second at most, while something fails
 
@@ -38,7 +39,7 @@ class LeaderProbe:
         self._settings = settings
         self._backoff = Backoff(settings.backoff_min_s, settings.probe_s)
         self._bucket = Bucket(PROBE_RATE, 1)
-        self._switches = client.switches
+        self._address = client.address
         self._leader = ""
         self.on_switch: Callable[[str], None] = lambda address: None
         self.on_return: Callable[[], None] = lambda: None  # the probe had failed, and does no longer
@@ -49,9 +50,9 @@ class LeaderProbe:
         while True:
             self._view.troubled.clear()
             sound = await self.once()
-            if self._client.switches != self._switches:
-                self._switches = self._client.switches
-                self.on_switch(self._client.address)
+            if sound and self._client.address != self._address:
+                self._address = self._client.address
+                self.on_switch(self._address)
             elif sound and not was_sound:
                 self.on_return()
             was_sound = sound
@@ -119,7 +120,7 @@ class Audit:
                 params=NOT_PASSING,
                 consistency="stale",
                 max_bytes=self._settings.list_bytes,
-                timeout_s=60.0,
+                timeout_s=SOON_TIMEOUT_S if self._view.audits_left else 60.0,
             )
             checks = answer.json(list[Check])
         except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
@@ -139,7 +140,9 @@ class Audit:
         return {
             (key, theirs.get(key), ours[key])
             for key in both
-            if theirs.get(key) is not ours[key] and theirs.get(key) is not Status.UNKNOWN
+            if theirs.get(key) is not ours[key]
+            and theirs.get(key) is not Status.UNKNOWN
+            and key not in self._health.book.waiting
         }
 
     def _judge(self, found: set[Difference]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -16,10 +16,13 @@ from consulguard.watch.decode import (
     Scope,
     clip,
     interval_s,
+    may_not_have_run,
     status_of,
     worst,
 )
 
+FIRST_RUN_S = 30.0  # within which a started agent has run a check, where the check's interval is not told
+FIRST_RUN_MAX_S = 120.0
 FORGOTTEN = -1  # in place of an index: whatever is read next is newer
 
 Key = tuple[str, str, str, str, str]  # partition, peer, node, namespace, check id
@@ -56,6 +59,13 @@ def by_key(checks: Iterable[Check]) -> tuple[dict[Key, Check], list[Key]]:
     return found, twice
 
 
+class Waiting(msgspec.Struct):
+    """A critical check that has perhaps not run yet since its agent started."""
+
+    check: Check
+    until: datetime
+
+
 class HealthBook:
     """Merges the sets of the health feeds. A key that left all of them is ``left``, and stays known until it was
     read back: between two sets, recovered and gone look alike.
@@ -67,6 +77,7 @@ class HealthBook:
         self._unread = set(self._sets)
         self._departed: set[Key] = set()  # from some set, since ``left`` was last asked
         self.known: dict[Key, Known] = {}
+        self.waiting: dict[Key, Waiting] = {}  # known as ``unknown`` until they have run, or should have
         self.services: Counter[Target] = Counter()  # not-passing checks of each service
         self.nodes: Counter[Target] = Counter()  # not-passing node checks of each node
 
@@ -111,7 +122,8 @@ class HealthBook:
 
     def see(self, key: Key, check: Check, at: datetime) -> Observation | None:
         """Take one record, from whatever answer; None when it says nothing new, or is older than what is known."""
-        status, known = status_of(check), self.known.get(key)
+        known = self.known.get(key)
+        status = self._status(key, check, known, at)
         if known is None:
             if status is Status.PASSING:
                 return None
@@ -129,6 +141,13 @@ class HealthBook:
             known.status, known.index = status, check.ModifyIndex
         return self._observation(check, status, at, changed=changed) if changed or not fresh else None
 
+    def overdue(self, at: datetime) -> list[Observation]:
+        """Checks that should have run by now, and are critical still: they are."""
+        late = [key for key, waiting in self.waiting.items() if waiting.until <= at]
+        for key in late:
+            self.known[key].status = Status.CRITICAL
+        return [self._observation(self.waiting.pop(key).check, Status.CRITICAL, at) for key in late]
+
     def absent(self, key: Key, at: datetime) -> Observation | None:
         """The key is not registered any more."""
         return self._end(key, Status.ABSENT, at)
@@ -138,6 +157,20 @@ class HealthBook:
         return self._end(key, Status.PASSING, at)
 
     # ---- inside
+
+    def _status(self, key: Key, check: Check, known: Known | None, at: datetime) -> Status:
+        """What the record says; ``unknown`` for a while if a check that was well may not have run yet.
+
+        The first whole read is believed: how long its records have been so is not known.
+        """
+        failing = known is not None and known.status is Status.CRITICAL
+        if not self.complete or failing or not may_not_have_run(check):
+            self.waiting.pop(key, None)
+            return status_of(check)
+        wait_s = min(FIRST_RUN_MAX_S, (interval_s(check) or FIRST_RUN_S) + 2)
+        waiting = self.waiting.setdefault(key, Waiting(check, at + timedelta(seconds=wait_s)))
+        waiting.check = check
+        return Status.UNKNOWN
 
     def _end(self, key: Key, status: Status, at: datetime) -> Observation | None:
         known = self._drop(key)
@@ -151,6 +184,7 @@ class HealthBook:
 
     def _drop(self, key: Key) -> Known | None:
         known = self.known.pop(key, None)
+        self.waiting.pop(key, None)
         if known is not None:
             counter, who = self._counter(known.target), _who(known.target)
             counter[who] -= 1

@@ -43,6 +43,11 @@ class Census:
     def instances(self) -> int:
         return sum(fact.count for fact in self.services.values())
 
+    @property
+    def workloads(self) -> int:
+        """Instances that are no sidecars."""
+        return sum(fact.count for fact in self.services.values() if fact.kind != PROXY)
+
     # ---- lists
 
     def listed(self, tags: Mapping[str, Sequence[str]], at: datetime) -> tuple[list[Fact], list[str]]:

@@ -116,6 +116,7 @@ class Crawler:
         batch, self._facts = [*self._facts, *facts], []
         self._view.services = len(self._census.names)
         self._view.instances = self._census.instances
+        self._view.workloads = self._census.workloads
         self._view.nodes = len(self._census.nodes)
         for start in range(0, len(batch), FLUSH):
             await self._emit(Learned(at=self._clock.now(), facts=tuple(batch[start : start + FLUSH])))

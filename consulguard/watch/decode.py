@@ -170,13 +170,9 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def status_of(check: Check) -> Status:
-    """A maintenance check is a planned state; what Consul does not define or has not measured yet is
-    ``unknown``, never a guess.
-    """
+    """A maintenance check is a planned state; a word Consul does not define is ``unknown``, never a guess."""
     if check.CheckID == NODE_MAINTENANCE or check.CheckID.startswith(SERVICE_MAINTENANCE):
         return Status.PASSING if check.Status == "passing" else Status.MAINTENANCE
-    if check.Status == "critical" and _has_not_run(check):
-        return Status.UNKNOWN
     return _STATUSES.get(check.Status or "", Status.UNKNOWN)
 
 
@@ -185,9 +181,13 @@ def is_odd(check: Check) -> bool:
     return (check.Status or "") not in _STATUSES
 
 
-def _has_not_run(check: Check) -> bool:
-    """After a start an agent calls each of its checks critical until it has run: that is no failure yet."""
+def may_not_have_run(check: Check) -> bool:
+    """Whether a critical check may only wait for its first run: an agent that starts calls each of its checks
+    critical until then. (It may also have failed ever since: agents tell a mere change of output minutes later.)
+    """
     output = (check.Output or "").rstrip()
+    if check.Status != "critical":
+        return False
     if check.Type == "alias":
         return output.endswith(_ALIAS_OF_NOTHING)
     return not output and check.Type in _RUN_BY_AGENT

@@ -68,6 +68,14 @@ class HealthFeeds:
             await self._emit(Observed(at=self._clock.now(), observations=tuple(part)))
             self.on_trouble([o.target for o in part])
 
+    async def patience(self) -> None:
+        """Tell of checks that have had their time to run for the first time."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.book.waiting:
+                async with self.lock:
+                    await self.tell(self.book.overdue(self._clock.now()))
+
     def _anomalies(self, feed: str, twice: list[Key]) -> None:
         source = f"{feed} twice"
         if not twice:

@@ -45,8 +45,9 @@ class ViewKeeper:
         self._lock = asyncio.Lock()
         self.dirty = asyncio.Event()
         self.troubled = asyncio.Event()  # something failed or changed that may cost the trust
+        self.on_return: Callable[[], None] = lambda: None  # trust is back: every feed must look again
         self.pending: set[str] = set()  # what else must have happened once before the view is settled
-        self.services = self.instances = self.nodes = self.not_passing = 0
+        self.services = self.instances = self.workloads = self.nodes = self.not_passing = 0
         self.version = ""
 
     # ---- what the feeds report
@@ -140,6 +141,7 @@ class ViewKeeper:
             reasons=(*doubts, *notes),
             services=self.services,
             instances=self.instances,
+            workloads=self.workloads,
             nodes=self.nodes,
             not_passing=self.not_passing,
             as_of=self._as_of,
@@ -185,6 +187,7 @@ class ViewKeeper:
         """Trust was lost and is back: what happened in between is not known well enough to act at once."""
         if self._had_trust:
             self.unsettle()
+            self.on_return()
         self._had_trust = True
         return self.build()
 

@@ -92,7 +92,7 @@ class Watcher:
         health.on_left = readback.add
         health.on_trouble = lambda targets: self._trouble(view, mesh, targets)
         probe.on_switch = lambda address: self._switched(view, audit, address)
-        probe.on_return = self._ask_anew
+        probe.on_return = view.on_return = self._ask_anew
         probe.on_elected = lambda old, new: self._elected(view, audit, old, new)
         audit.on_hole = lambda count: self._hole(view, mesh, count)
 
@@ -109,6 +109,7 @@ class Watcher:
             ("leader", probe.run),
             ("audit", audit.run),
             ("read-back", readback.run),
+            ("first runs", health.patience),
             ("crawl", crawler.run),
             ("counts", lambda: self._counts(mesh)),
             ("version", lambda: self._version(mesh, view)),

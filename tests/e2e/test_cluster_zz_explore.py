@@ -25,7 +25,7 @@ async def play(cluster, shop, bot, fault, hold, end, limit=90):
         await end()
         print("--- fault over", f"{time.monotonic()-t0:6.2f}")
         await asyncio.sleep(3)
-        await bot.until("all well", lambda: bot.view.settled and bot.health("heals").value=="passing" and bot.health("fails").value=="critical", limit)
+        await bot.until("all well", lambda: bot.view.settled and bot.health("sick").value=="critical" and bot.health("heals").value=="passing" and bot.health("fails").value=="critical", limit)
         print("--- well", f"{time.monotonic()-t0:6.2f}")
         await asyncio.sleep(3)
     finally:

@@ -1,7 +1,8 @@
 """What a new life makes of a run the last one left under way."""
 
 from consulguard.events import LeaseChanged, Started
-from consulguard.model import IncidentState, Outcome, RunState, State, Status
+from consulguard.model import IncidentState, Mode, Outcome, RunState, State, Status
+from consulguard.policy import CorrelatePolicy, HealthPolicy, Policy
 
 from tests.core.engine.world import Do, Probe, World, instance, moment
 
@@ -83,16 +84,17 @@ def test_a_second_try_that_gets_through_goes_on():
 
 
 def test_a_run_that_ends_after_its_incident_is_told_to_its_end():
-    w = World()
+    quick = Policy(mode=Mode.AUTO, health=HealthPolicy(recovery_s=5), correlate=CorrelatePolicy(resolve_s=5))
+    w = World(policy=quick)
     w.to_first_effect()
     for second in (65, 67, 69):
         w.result(second, Outcome.DONE, index=100 + second)
         if w.run.state is RunState.CONFIRMING:
             w.confirm(second + 1, Status.MAINTENANCE, index=100)
     w.see(71, instance("c"), Status.PASSING)
-    w.wait(72, 140)
+    w.wait(72, 90)
     assert w.incident.state is IncidentState.RESOLVED
-    for second in (141, 143, 145):
+    for second in (91, 93, 95):
         w.look(second, Status.PASSING, 500)
     assert w.run.state is RunState.DONE
     last = w.told(w.incident.id)[-1]

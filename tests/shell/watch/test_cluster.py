@@ -58,9 +58,7 @@ async def test_the_least_token_is_enough(cluster, failing):
         view = await w.settled()
         assert (view.reasons, view.version) == ((), "1.8.7")
         assert only_failed(w, failing)
-    async with ConsulClient(
-        addresses=[cluster.address("c2")], token=TokenSource(await cluster.make_token(RULES))
-    ) as c:
+    async with ConsulClient(addresses=[cluster.address("c2")], token=await new_token(cluster)) as c:
         *_, viewed = await read_once(c, SystemClock(), QUICK)
         assert viewed.view.trusted
         assert set(c.requests) == {"GET"}

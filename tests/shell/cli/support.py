@@ -1,0 +1,113 @@
+"""The command line as its own process, as a person starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DRAIN = """
+name: drain
+mode: auto
+match: {role: root_cause, scope: instance, states: [critical], for: 30s, matchers: ['service=~"[abc]"']}
+steps:
+  - name: drain
+    uses: consul.maintenance
+    with: {enable: true, reason: "consulguard ${incident.id}"}
+    undo: {uses: consul.maintenance, with: {enable: false}}
+verify: {within: 60s, target: {passing_for: 2}}
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs verbs with a configuration in a folder of its own; nothing of our environment gets through."""
+
+    def __init__(self, folder: Path, address: str = "http://127.0.0.1:1", **config: Any) -> None:
+        self.folder = folder
+        (folder / "playbooks").mkdir(exist_ok=True)
+        self.book("drain", DRAIN)
+        self.config = folder / "c.yaml"
+        given = {"consul": {"http_addr": address}, "journal": {"path": "state/journal.sqlite"}, **config}
+        self.config.write_text(json.dumps(given))
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "USER": "tester", "LANG": "C.UTF-8"}
+
+    def book(self, name: str, text: str) -> Path:
+        path = self.folder / "playbooks" / f"{name}.yaml"
+        path.write_text(text)
+        return path
+
+    def __call__(self, *args: str, stdin: str = "", **env: str) -> Done:
+        done = subprocess.run(
+            self.argv(*args),
+            input=stdin.encode(),
+            capture_output=True,
+            env=self.env | env,
+            cwd=self.folder,
+            check=False,
+            timeout=60,
+        )
+        told = Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert "Traceback" not in told.err, told.err
+        return told
+
+    def with_config(self, *args: str, **more: str) -> Done:
+        return self(*args, "-c", str(self.config), **more)
+
+    async def aside(self, *args: str, **more: str) -> Done:
+        """``with_config`` while this event loop goes on serving."""
+        return await asyncio.to_thread(self.with_config, *args, **more)
+
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "consulguard", *args]
+
+
+def send(address: str, method: str, path: str, body: Any = None, token: str = "") -> Any:
+    """One request to Consul; anything but a 200 is an error."""
+    headers = {"X-Consul-Token": token} if token else {}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}/v1{path}", data, headers, method=method)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as answer:
+        text = answer.read()
+        return json.loads(text) if text.strip() else None
+
+
+def register(
+    address: str, name: str, status: str = "passing", *, number: int = 1, token: str = "", **more: Any
+) -> None:
+    """Instance ``<name><number>`` at the agent, with a TTL check and a sidecar."""
+    calls = [{"DestinationName": c, "LocalBindPort": 20_000 + i} for i, c in enumerate(more.pop("calls", ()))]
+    body = {
+        "Name": name,
+        "ID": f"{name}{number}",
+        "Port": 8000 + number,
+        "Check": {"CheckID": f"service:{name}{number}", "TTL": "3600s", "Status": status},
+        "Connect": {"SidecarService": {"Checks": [], "Proxy": {"Upstreams": calls}}},
+        **more,
+    }
+    send(address, "PUT", "/agent/service/register", body, token)
+
+
+def register_mesh(address: str, token: str = "") -> None:
+    """a -> b -> c; c1 is critical, c2 and c3 pass; w, which nobody calls, warns."""
+    register(address, "a", calls=["b"], token=token)
+    register(address, "b", calls=["c"], token=token)
+    for number, status in ((1, "critical"), (2, "passing"), (3, "passing")):
+        register(address, "c", status, number=number, token=token)
+    register(address, "w", "warning", token=token)

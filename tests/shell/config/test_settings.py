@@ -1,0 +1,185 @@
+"""From the file's words to settings: tokens, TLS files, playbooks."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from consulguard.config import load, settings
+from consulguard.config.files import UnsafeFile
+from consulguard.errors import ConfigError
+
+GOOD = """name: {name}
+match: {{scope: instance, matchers: ['service="web"']}}
+steps: [{{name: drain, uses: consul.maintenance, with: {{enable: true}}}}]
+"""
+NOWHERE = {"HOME": "/nowhere", "XDG_CONFIG_HOME": "/nowhere"}
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A configuration with a playbook folder; ``house(text)`` loads it."""
+    (tmp_path / "playbooks").mkdir()
+
+    def make(text="mode: observe\n", **env):
+        (tmp_path / "c.yaml").write_text(text)
+        return load(str(tmp_path / "c.yaml"), None, NOWHERE | env)
+
+    make.books = tmp_path / "playbooks"
+    return make
+
+
+class TestTokens:
+    @pytest.fixture(params=["consul", "slack"])
+    def named(self, request, house, tmp_path):
+        """Loads a configuration that names the file ``tok``, and reads it."""
+        if request.param == "consul":
+            return tmp_path / "tok", lambda: settings.client(house("consul: {token_file: tok}\n"))
+        text = "slack: {enabled: true, bot_token_file: tok}\n"
+        return tmp_path / "tok", lambda: settings.slack_token(house(text))
+
+    def test_a_missing_one(self, named):
+        path, read = named
+        with pytest.raises(ConfigError, match=f"{path}: the (Consul|Slack) token file does not exist"):
+            read()
+
+    def test_one_everybody_may_write(self, named):
+        path, read = named
+        path.write_text("s3cret-token")
+        path.chmod(0o666)
+        with pytest.raises(UnsafeFile, match="chmod o-w") as caught:
+            read()
+        assert "s3cret" not in str(caught.value)
+
+    def test_a_fifo_or_device_does_not_hang(self, named):
+        path, read = named
+        os.mkfifo(path)
+        with pytest.raises(ConfigError, match="not a regular file"):
+            read()
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises(ConfigError, match="not a regular file"):
+            read()
+
+    @pytest.mark.parametrize("text", ["", " \n", "two s3cret words", "s3cret\nline", "s3cretü"])
+    def test_what_is_no_token_is_not_repeated(self, named, text):
+        path, read = named
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            read()
+        assert str(path) in str(caught.value)
+        assert "s3cret" not in str(caught.value)
+
+    def test_the_environment_comes_first(self, house, tmp_path):
+        (tmp_path / "tok").write_text("from-file\n")
+        text = "slack: {enabled: true, bot_token_file: tok}\n"
+        assert settings.slack_token(house(text)).get() == "from-file"
+        assert settings.slack_token(house(text, SLACK_BOT_TOKEN="from-env")).get() == "from-env"
+
+    def test_slack_without_a_token(self, house):
+        with pytest.raises(ConfigError, match="bot_token_file or \\$SLACK_BOT_TOKEN"):
+            settings.slack_token(house("slack: {enabled: true}\n"))
+
+
+class TestTls:
+    TEXT = "consul: {http_addr: 'https://x:1', %s}\n"
+
+    @pytest.mark.parametrize("key", ["ca_file", "client_cert"])
+    def test_bad_files(self, house, tmp_path, key):
+        with pytest.raises(ConfigError, match="does not exist"):
+            settings.client(house(self.TEXT % f"{key}: pem"))
+        os.mkfifo(tmp_path / "pem")
+        with pytest.raises(ConfigError, match="not a regular file"):
+            settings.client(house(self.TEXT % f"{key}: pem"))
+        (tmp_path / "pem").unlink()
+        (tmp_path / "pem").write_text("nothing of the kind")
+        with pytest.raises(ConfigError, match="the TLS files cannot be used"):
+            settings.client(house(self.TEXT % f"{key}: pem"))
+
+
+def test_header_files_hold_names_and_values(house, tmp_path):
+    text = "actions: {http: {hosts: {j: {url: 'http://j', headers_file: h}}}}\n"
+    (tmp_path / "h").write_text("Authorization: Bearer s3cret\n\nX-B: c:d\n")
+    (host,) = settings.act_settings(house(text)).allowed_hosts
+    assert host.headers == {"Authorization": "Bearer s3cret", "X-B": "c:d"}
+    (tmp_path / "h").write_text("Bearer s3cret")
+    with pytest.raises(ConfigError, match="Name: value") as caught:
+        settings.act_settings(house(text))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_socket_needs_a_short_name(house, tmp_path):
+    with pytest.raises(ConfigError, match="longer than the 107 bytes"):
+        settings.socket_path(house(f"journal: {{path: {'x' * 150}/j.sqlite}}\n"))
+
+
+class TestPlaybooks:
+    def test_a_broken_one_does_not_stop_the_good_ones(self, house):
+        (house.books / "good.yaml").write_text(GOOD.format(name="good"))
+        (house.books / "bad.yaml").write_text("name: bad\nstepz: []\n")
+        (house.books / "latin.yaml").write_bytes(b"name: \xff\n")
+        (house.books / "gone.yaml").symlink_to("nothing.yaml")
+        os.mkfifo(house.books / "pipe.yaml")
+        good, bad = settings.playbooks(house())
+        assert [p.id for p in good] == ["good"]
+        told = sorted(str(e) for e in bad)
+        assert [t.rpartition("playbooks/")[2].split(":")[0] for t in told] == [
+            "bad.yaml",
+            "gone.yaml",
+            "latin.yaml",
+            "pipe.yaml",
+        ]
+        assert "bad.yaml:2: stepz: unknown key 'stepz'; did you mean steps?" in told[0]
+
+    def test_two_of_one_name_are_both_disabled_and_name_each_other(self, house):
+        for file in ("a", "b"):
+            (house.books / f"{file}.yaml").write_text(GOOD.format(name="same"))
+        (house.books / "c.yaml").write_text(GOOD.format(name="other"))
+        good, bad = settings.playbooks(house())
+        assert [p.id for p in good] == ["other"]
+        assert len(bad) == 2
+        assert "a.yaml:1: name" in str(bad[0])
+        assert "b.yaml:1; rename one" in str(bad[0])
+
+    def test_one_that_anybody_may_write_stops_everything(self, house):
+        (house.books / "good.yaml").write_text(GOOD.format(name="good"))
+        (house.books / "open.yaml").write_text(GOOD.format(name="open"))
+        (house.books / "open.yaml").chmod(0o666)
+        with pytest.raises(UnsafeFile, match=r"open\.yaml"):
+            settings.playbooks(house())
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away; test_files.py proves the rule")
+    def test_one_of_a_stranger_stops_everything(self, house):
+        (house.books / "foreign.yaml").write_text(GOOD.format(name="foreign"))
+        os.chown(house.books / "foreign.yaml", 12345, 12345)
+        with pytest.raises(UnsafeFile, match="belongs to user 12345"):
+            settings.playbooks(house())
+
+    def test_an_empty_folder_is_an_error_unless_allowed(self, house):
+        with pytest.raises(ConfigError, match="allow_empty"):
+            settings.playbooks(house())
+        assert settings.playbooks(house("playbooks: {allow_empty: true}\n")) == ((), ())
+
+    def test_a_missing_folder(self, house, monkeypatch):
+        with pytest.raises(ConfigError, match="does not exist"):
+            settings.playbooks(house("playbooks: {dir: none}\n"))
+        house.books.rmdir()
+        with pytest.raises(ConfigError, match="does not exist"):
+            settings.playbooks(house())
+        assert settings.playbooks(house("playbooks: {allow_empty: true}\n")) == ((), ())
+        monkeypatch.chdir(house.books.parent)
+        assert settings.playbooks(load(None, None, NOWHERE)) == ((), ())
+
+
+def test_a_directory_we_may_not_look_into_is_not_there(tmp_path):
+    """$XDG_CONFIG_HOME of another user: no traceback, only no file. Root may look everywhere, so nobody asks."""
+    code = (
+        "import os, sys; from consulguard.config import load\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "print(load(None, None, {'HOME': sys.argv[1], 'XDG_CONFIG_HOME': sys.argv[1]}).path)"
+    )
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    done = subprocess.run([sys.executable, "-c", code, str(closed)], capture_output=True, text=True, check=False)
+    closed.chmod(0o700)
+    assert (done.returncode, done.stdout.strip()) == (0, "None"), done.stderr
