@@ -19,6 +19,7 @@ from consulguard.app.codec import encode
 from consulguard.app.lanes import Lanes
 from consulguard.app.past import fold
 from consulguard.clock import Clock
+from consulguard.coordinate import Lease
 from consulguard.engine import EngineState, step
 from consulguard.engine.step import snapshot
 from consulguard.errors import StoreUnavailable
@@ -60,6 +61,7 @@ class Rooms:
     watcher: Callable[[Callable[[AnyEvent], Any]], Watcher]
     actions: Mapping[str, Action[Any]]
     context: ActContext
+    lease: Lease
     configured: Configured
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
@@ -95,6 +97,7 @@ class Daemon:
             group.create_task(self._watcher.run(), name="watcher")
             try:
                 await self._start()
+                group.create_task(self._follow_lease(), name="lease")
                 while True:
                     await self.turn()
             finally:
@@ -111,14 +114,17 @@ class Daemon:
         at = self.rooms.clock.now()
         if self.state.at is not None and self.state.at > at:
             at = self.state.at
-        lease = LeaseChanged(at=at, held=True, epoch=self.state.epoch + 1, reason="single replica")
         life = Started(at=at, life=secrets.token_hex(8), version=__version__)
         dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
         lost = self.rooms.store.behind
         stop = [Commanded(at=at, command="stop", who="journal", args={"reason": lost})] if lost else []
-        await self._process([dropped, self._configured(at), life, *stop, lease])
+        await self._process([dropped, self._configured(at), life, *stop])
         if lost:  # it is on record now: from here the journal as it stands is the truth, and a person resumes
             await self.rooms.store.accept(self.seq)
+
+    async def _follow_lease(self) -> None:
+        async for change in self.rooms.lease.changes(self.state.epoch):
+            await self._inbox.put(change)
 
     def _configured(self, at: datetime) -> Configured:
         given = self.rooms.configured

@@ -120,6 +120,7 @@ async def standing(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[
             watcher=lambda emit: Watcher(client, clock, settings.watch_settings(loaded), emit),
             actions=wiring.actions(),
             context=wiring.context(loaded, client, clock, fence, failpoint),
+            lease=registry.load(registry.LEASES, "single")(clock),
             configured=given,
             failpoint=failpoint,
             told=lambda: _poke(workers),

@@ -1,24 +1,19 @@
-"""The lease of an installation with one replica: always held. No high availability."""
+"""The lease of an installation with one replica: held from start to end. No high availability."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 from consulguard.clock import Clock
+from consulguard.coordinate.lease import Lease
 from consulguard.events import LeaseChanged
 
 
-class SingleLease:
-    """Held from start to end. The epoch is given by the journal: one more than the last life's."""
+class SingleLease(Lease):
+    """Each life has an epoch of its own: one more than the last one in the journal."""
 
-    def __init__(self, clock: Clock, epoch: int) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._epoch = epoch
 
-    async def changes(self) -> AsyncIterator[LeaseChanged]:
-        """One event: held."""
-        yield LeaseChanged(at=self._clock.now(), held=True, epoch=self._epoch, reason="single replica")
-
-    def epoch(self) -> int:
-        """The epoch an intent must carry to be sent, 0 when the lease is not held."""
-        return self._epoch
+    async def changes(self, last_epoch: int) -> AsyncIterator[LeaseChanged]:
+        yield LeaseChanged(at=self._clock.now(), held=True, epoch=last_epoch + 1, reason="single replica")

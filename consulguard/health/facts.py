@@ -24,6 +24,8 @@ from consulguard.model import (
 )
 from consulguard.policy import HealthPolicy
 
+AGENT_CHECK = "serfHealth"  # every agent's node has it: of a node that is listed it has not gone, or is back
+
 
 def learn(state: HealthState, facts: Iterable[Fact], at: datetime, policy: HealthPolicy) -> list[HealthChange]:
     """Take facts: fold sidecars into whom they serve, place instances on nodes, count, correct what vanished."""
@@ -110,6 +112,7 @@ def _node(turn: Turn, fact: NodeFact) -> None:
         if key not in turn.state.troubles:
             turn.state.members.pop(key, None)
         return
+    _is_back(turn, fact.target.of_node(), fact.at, only=AGENT_CHECK)
     if fact.instances is None:
         return
     here = {target.key: target for target in fact.instances}

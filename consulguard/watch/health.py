@@ -15,8 +15,9 @@ from consulguard.watch.view import Emit, ViewKeeper
 
 CRITICAL, WARNING = "health/state/critical", "health/state/warning"
 ODD = "audit"  # the slow third feed: states Consul does not define are in no set of their own
-SLICE = 1000  # records taken before other work gets a turn
-BATCH = 5000  # observations in one event, so that no single one holds up the journal
+SLICE = 250  # records taken before other work gets a turn
+BATCH = 2500  # observations in one event, so that no single one holds up the journal
+LARGE = 1_000_000  # bytes: an answer of this size is read beside the loop
 
 
 class HealthFeeds:
@@ -35,23 +36,25 @@ class HealthFeeds:
 
     async def apply(self, feed: str, answer: Answer) -> None:
         """Take one feed's whole answer. Raises BadAnswer, and changes nothing, unless it is a list of checks."""
-        checks = answer.json(list[Check])
-        for key in ("Node", "CheckID", "Status"):
-            refuse_duplicate_keys(answer.body, key, len(checks))
-        await self.take(feed, checks)
+        async with self.lock:
+            large = len(answer.body) > LARGE
+            found, twice = await asyncio.to_thread(_read, answer) if large else _read(answer)
+            await self._apply(feed, found, twice)
 
     async def take(self, feed: str, checks: list[Check]) -> None:
         """The same for decoded checks."""
         async with self.lock:
-            found, twice = by_key(checks)
-            self._anomalies(feed, twice)
-            seen: list[Observation] = []
-            for count, observation in enumerate(self.book.changes(feed, found, self._clock.now()), 1):
-                seen.append(observation)
-                if count % SLICE == 0:
-                    await asyncio.sleep(0)
-            await self.tell(seen)
-            self.on_left(self.book.left())
+            await self._apply(feed, *by_key(checks))
+
+    async def _apply(self, feed: str, found: dict[Key, Check], twice: list[Key]) -> None:
+        self._anomalies(feed, twice)
+        seen: list[Observation] = []
+        for count, observation in enumerate(self.book.changes(feed, found, self._clock.now()), 1):
+            seen.append(observation)
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+        await self.tell(seen)
+        self.on_left(self.book.left())
 
     async def tell(self, seen: list[Observation]) -> None:
         """Emit; before every feed has been read once, hold back: the first batch describes the whole."""
@@ -83,6 +86,13 @@ class HealthFeeds:
             return
         node, check = twice[0][2], twice[0][4]
         self._view.problem(source, f"{feed}: check {check!r} of node {node!r} is there {_times(len(twice))}")
+
+
+def _read(answer: Answer) -> tuple[dict[Key, Check], list[Key]]:
+    checks = answer.json(list[Check])
+    for key in ("Node", "CheckID", "Status"):
+        refuse_duplicate_keys(answer.body, key, len(checks))
+    return by_key(checks)
 
 
 def _times(extra: int) -> str:

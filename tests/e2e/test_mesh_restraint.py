@@ -116,17 +116,16 @@ async def test_half_the_fleet_at_once_is_no_action_and_one_message(
     assert proxy.writes == []
     assert list(record.messages) == ["storm"]
     assert record.messages["storm"]["version"] == 1
-    status = await bot.ask("plan")
-    print(__import__("json").dumps(status, indent=1)[:6000])
-    verdicts = {g["guard"]: g["verdict"] for i in status["incidents"] for s in i["steps"] for g in s["guards"]}
-    assert verdicts.get("storm_brake") == "WAIT"
+    steps = [s for i in (await bot.ask("plan"))["incidents"] for s in i["steps"]]
+    assert steps, "the playbook would act, were it not for the brake"
+    for step in steps:
+        assert {g["guard"]: g["verdict"] for g in step["guards"]}["storm_brake"] == "WAIT"
 
 
 async def test_a_failing_instance_that_leaves_is_not_recovered(
     fleet: Fleet, proxy: RecordingProxy, bot: Bot
 ) -> None:
-    instances = await fleet.register(1, 2)
-    await fleet.put("/v1/agent/service/register", {"Name": "other", "Port": 1})
+    instances = await fleet.register(1, 3)
     (bot.folder / "playbooks" / "drain.yaml").write_text(
         '{"name": "tell", "match": {"scope": "any", "for": "1s", "match_all": true}, "steps": []}'
     )
@@ -141,9 +140,7 @@ async def test_a_failing_instance_that_leaves_is_not_recovered(
     assert [m["severity"] for m in record.messages.values()] == ["critical"]
     [incident] = (await bot.ask("incident", "list"))["incidents"]
     assert incident["state"] == "open"
-    assert ("instance", instances[0], "vanished") in {
-        (m["kind"], m["name"], m["state"]) for m in incident["members"]
-    } or ("service", "svc-0", "vanished") in {(m["kind"], m["name"], m["state"]) for m in incident["members"]}
+    assert (instances[0], "vanished") in {(m["name"], m["state"]) for m in incident["members"]}
     assert proxy.writes == []
 
 

@@ -297,6 +297,13 @@ def test_on_a_single_node_a_cascade_is_no_node_failure():
     assert roots(told) == ["service:c"]
 
 
+def test_half_of_the_instances_of_a_single_node_are_no_node_failure():
+    """Several instances of a service on one node are so many units of it, also where only the service told so."""
+    services = [service(name, count=4, nodes=("n1",)) for name in "abcde"]
+    half = [bad(inst(name, "n1", number)) for name in "abcde" for number in (1, 2)]
+    assert {e.root.kind for e in judged(graph(*services, place("n1")), *half)} == {"service"}
+
+
 def test_services_that_fail_everywhere_do_not_blame_a_node():
     told = judged(graph(*FLEET), *(bad(inst(name, n)) for name in "abc" for n in ("n1", "n2", "n3")))
     assert {e.root.kind for e in told} == {"service"}

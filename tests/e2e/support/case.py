@@ -50,7 +50,10 @@ class Case:
             receiver = await stack.enter_async_context(Receiver(self.recording, self._journaled, careful=careful))
             self._receiver = receiver.address
             self._command = make_command(
-                self._folder / "restart", self.recording, self._folder / "bot/state/journal.sqlite", careful=careful
+                self._folder / "restart",
+                self.recording,
+                self._folder / "bot/state/journal.sqlite",
+                careful=careful,
             )
             await self._register(stack)
             self.bot = Bot(
@@ -120,7 +123,11 @@ class Case:
         if self.action == "consul.service_splitter":
             for body in (
                 {"Kind": "service-defaults", "Name": self.name, "Protocol": "http"},
-                {"Kind": "service-resolver", "Name": self.name, "Subsets": {"v1": {"Filter": "Service.Meta.v == 1"}}},
+                {
+                    "Kind": "service-resolver",
+                    "Name": self.name,
+                    "Subsets": {"v1": {"Filter": "Service.Meta.v == 1"}},
+                },
             ):
                 await self._call("PUT", "/v1/config", body)
 
@@ -136,9 +143,13 @@ class Case:
         playbook = {
             "name": "repair",
             "mode": "auto",
-            "match": {"scope": "service" if whole else "instance", "for": "1s", "matchers": [f'service="{self.name}"']},
+            "match": {
+                "scope": "service" if whole else "instance",
+                "for": "1s",
+                "matchers": [f'service="{self.name}"'],
+            },
             "steps": self._steps(),
-            "verify": {"within": "2s" if self.undo else "30s", "target": {"passing_for": 1}},
+            "verify": {"within": "1s" if self.undo else "30s", "target": {"passing_for": 1}},
             "on_failure": "undo" if self.undo else "hold",
         }
         if self.undo:

@@ -47,9 +47,7 @@ def taken_up_in_time(record: Record) -> None:
     life = record.lives[-1]
     before = {line.body["intent"]["id"] for line in record.lines if line.kind == "intent" and line.at < life}
     results = {line.body["result"]["intent_id"]: line.at for line in record.events("Resulted") if line.at >= life}
-    open_then = before - {
-        line.body["result"]["intent_id"] for line in record.events("Resulted") if line.at < life
-    }
+    open_then = before - {line.body["result"]["intent_id"] for line in record.events("Resulted") if line.at < life}
     assert open_then, "the kill left nothing open: the test proves nothing"
     for attempt in open_then:
         assert results[attempt] - life <= SETTLE_S + SLACK_S, f"{attempt}: {results[attempt] - life:.1f} s"

@@ -33,9 +33,7 @@ with open(recording, "a") as out:
 
 def make_command(path: Path, recording: Path, journal: Path, *, careful: bool) -> str:
     """A command that appends one durable line for each run. ``careful``: an attempt it has seen has no effect."""
-    text = _COMMAND.format(
-        python=sys.executable, recording=str(recording), journal=str(journal), careful=careful
-    )
+    text = _COMMAND.format(python=sys.executable, recording=str(recording), journal=str(journal), careful=careful)
     path.write_text(text)
     path.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     return str(path)

@@ -88,17 +88,17 @@ def send(address: str, method: str, path: str, body: Any = None, token: str = ""
         return json.loads(text) if text.strip() else None
 
 
-def register(
-    address: str, name: str, status: str = "passing", *, number: int = 1, token: str = "", **more: Any
-) -> None:
+def register(address: str, name: str, status: str = "passing", **more: Any) -> None:
     """Instance ``<name><number>`` at the agent, with a TTL check and a sidecar."""
+    number, token = more.pop("number", 1), more.pop("token", "")
     calls = [{"DestinationName": c, "LocalBindPort": 20_000 + i} for i, c in enumerate(more.pop("calls", ()))]
+    alias = {"Name": "alias", "AliasService": f"{name}{number}"}
     body = {
         "Name": name,
         "ID": f"{name}{number}",
         "Port": 8000 + number,
         "Check": {"CheckID": f"service:{name}{number}", "TTL": "3600s", "Status": status},
-        "Connect": {"SidecarService": {"Checks": [], "Proxy": {"Upstreams": calls}}},
+        "Connect": {"SidecarService": {"Checks": [alias], "Proxy": {"Upstreams": calls}}},
         **more,
     }
     send(address, "PUT", "/agent/service/register", body, token)
