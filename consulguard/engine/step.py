@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import chain, islice
 
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import planning, tell
+from consulguard.engine import planning, running, tell
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -26,11 +27,12 @@ from consulguard.events import (
     Watch,
 )
 from consulguard.guard import storm
-from consulguard.model import Incident, Pause, Target, View
+from consulguard.model import Incident, Pause, Target, Trouble, View
 
 CROWD = 1_000  # not passing at once: from here on what costs in proportion to them is done less often
 CORRELATED_A_SECOND = 5_000  # not passing: working out the incidents of so many may be done once a second
 WATCH_AT_MOST = 500  # targets to be read first at once: who names more names none
+DOUBT_S = 10.0  # how long something must have failed to count while the view is not trusted
 DESCRIBE_S = 2.0  # how long incidents wait for the facts about something that just failed
 
 
@@ -45,7 +47,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     if changed:
         effects.append(Watch(targets=_of_interest(changed)))
     effects += planning.plan_open(state, {i.id for i in changed}, at)
-    effects += planning.advance(state, at)
+    effects += running.advance(state, at)
     effects += tell.news(state, changed, at)
     effects += _wake(state, at)
     return state, tuple(effects)
@@ -72,11 +74,11 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case LeaseChanged():
             gained = event.held and not state.lease_held
             state.lease_held, state.epoch = event.held, event.epoch
-            return planning.restarted(state, at) if gained else []
+            return running.restarted(state, at) if gained else []
         case Looked():
-            return planning.looked(state, event, at)
+            return running.looked(state, event, at)
         case Resulted():
-            return planning.resulted(state, event.result, at)
+            return running.resulted(state, event.result, at)
         case Commanded(command="digest"):
             return tell.digest(state, at)
         case Commanded():
@@ -115,8 +117,23 @@ def _correlate(state: EngineState, at: datetime) -> list[Incident]:
     last, gap = state.correlated_at, _gap_s(state)
     if last is not None and (at - last).total_seconds() < gap:
         return []
-    state.dirty, state.correlated_at = False, at
-    return correlate.update(state.book, state.troubles(), at, policy)
+    troubles, early = _believed(state, at)
+    state.dirty, state.correlated_at = early, at
+    return correlate.update(state.book, troubles, at, policy)
+
+
+def _believed(state: EngineState, at: datetime) -> tuple[Mapping[str, Trouble], bool]:
+    """What is not passing, and whether some of it does not count yet.
+
+    When Consul itself has been away (agents come back, a leader is elected) much looks broken for a moment: until
+    the view is trusted again only what lasts is made an incident.
+    """
+    troubles, view = state.troubles(), state.view
+    if view.trusted or view.as_of is None:
+        return troubles, False
+    since = at - timedelta(seconds=DOUBT_S)
+    lasting = {key: t for key, t in troubles.items() if t.not_passing_since <= since}
+    return lasting, len(lasting) < len(troubles)
 
 
 def _of_interest(changed: list[Incident]) -> tuple[Target, ...]:
@@ -146,7 +163,9 @@ def _storm(state: EngineState, at: datetime) -> None:
         state.storm,
         troubles=troubles,
         explained=correlate.explained(state.book, troubles, state.policy.correlate.confident),
-        fleet=storm.Fleet(state.view.workloads or state.view.instances, lambda node: correlate.hosts_most(state.book, node)),
+        fleet=storm.Fleet(
+            state.view.workloads or state.view.instances, lambda node: correlate.hosts_most(state.book, node)
+        ),
         at=at,
         policy=state.policy.guard,
     )

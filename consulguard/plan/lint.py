@@ -77,7 +77,10 @@ def _step(
     yield from _use(f"step {step.name}", step.uses, step.params, known, params)
     info = known.get(step.uses)
     if step.undo:
-        # An undo without parameters takes over those of its step.
+        # An undo without parameters takes over those of its step: right only where the action itself can undo.
+        taker = known.get(step.undo.uses)
+        if taker is not None and not taker.undoable and not step.undo.params:
+            yield "undo-repeats", f"the undo of step {step.name} would do the step again: give it its own with"
         yield from _use(
             f"undo of step {step.name}", step.undo.uses, step.undo.params or step.params, known, params
         )

@@ -1,4 +1,4 @@
-"""A service's backend as a process of its own: answers ``/health`` and ``/``. Run as ``python backend.py PORT``."""
+"""A backend as a process of its own: answers ``/health`` and ``/``. Run as ``python backend.py PORT``."""
 
 import http.server
 import sys

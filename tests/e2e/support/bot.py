@@ -1,4 +1,4 @@
-"""The bot as its own process, with a configuration of short timings, for tests that kill it and read its journal."""
+"""The bot as its own process, with short timings, for tests that kill it and read its journal."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ class Bot:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     async def died(self, within_s: float = 30.0) -> None:
         """Wait until its fail-point has killed it."""

@@ -1,8 +1,7 @@
-"""One service with one check, one playbook with one action kind, and everything that records what is done to it."""
+"""One service, one check, one playbook with one action kind, and all that records what is done to it."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from pathlib import Path
@@ -22,17 +21,21 @@ EXEC = ("exec.run, idempotent", "exec.run, not idempotent")
 CONSUL = ("consul.maintenance", "consul.service_resolver", "consul.service_splitter", "consul.kv_put")
 KINDS = (*CONSUL, *HTTP, *EXEC)
 REST_S = 25.0
+OVER = ("done", "held", "failed")
 
 
 class Case:
-    """``name`` is the service's, its only instance's and its check's. ``undo``: verification fails at once, and the
-    playbook takes back what it did."""
+    """``name`` is the service's, its only instance's and its check's.
+
+    ``undo``: nothing gets better, so the playbook takes back what it did.
+    """
 
     def __init__(self, kind: str, consul: RealConsul, folder: Path, name: str, *, undo: bool = False) -> None:
         self.kind = kind
         self.action, _, flavour = kind.partition(", ")
         self.repeatable = flavour != "not idempotent"
         self.undo = undo
+        self._healed = False
         self.name = name
         self._consul = consul
         self._folder = folder
@@ -81,20 +84,26 @@ class Case:
 
     async def comes_to_rest(self) -> None:
         """Until the run is over. What was repaired passes again as soon as somebody looks whether it does."""
-        healed = False
+        died = await self.died_or_came_to_rest()
+        assert not died, self.bot.output()
+
+    async def died_or_came_to_rest(self) -> bool:
+        """Whether the bot died, at its fail-point, before the run was over."""
 
         async def look() -> str:
-            nonlocal healed
             run = self.rest().partition(" ")[0]
-            if run == "verifying" and not healed and not self.undo:
-                healed = True
+            if run == "verifying" and not self._healed and not self.undo:
+                self._healed = True
                 await self.heal()
-            return run
+            return run if run in OVER else "" if self.bot.runs else "died"
 
         try:
-            await eventually(look, lambda run: run in ("done", "held", "failed"), within_s=REST_S)
+            ended = await eventually(look, bool, within_s=REST_S)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.bot.output()}") from None
+        if ended == "died":
+            await self.bot.died()
+        return ended == "died"
 
     # ---- what was seen
 
@@ -108,7 +117,14 @@ class Case:
     def recorded(self) -> list[dict[str, Any]]:
         return recorded(self.recording)
 
-    async def entry(self, kind: str) -> Any:
+    async def left_behind(self) -> Any:
+        """What the first step of a Consul action left in Consul; None when nothing is."""
+        if self.action == "consul.maintenance":
+            checks = await self._call("GET", "/v1/agent/checks")
+            return checks.get(f"_service_maintenance:{self.name}")
+        if self.action == "consul.kv_put":
+            return await self._call("GET", f"/v1/kv/flags/{self.name}", none_on=404)
+        kind = self.action.removeprefix("consul.").replace("_", "-")
         return await self._call("GET", f"/v1/config/{kind}/{self.name}", none_on=404)
 
     def _journaled(self, attempt: str) -> bool:

@@ -27,6 +27,28 @@ def judge(case: Case, *, killed_after_send: bool) -> None:
     taken_up_in_time(record)
 
 
+def judge_often(case: Case) -> None:
+    """After any number of kills: at most one effect for each attempt, and only what may be repeated is."""
+    record = case.record()
+    effects = every_effect_was_meant(case, record)
+    assert all(n <= 1 for n in effects.values()), effects
+    if case.repeatable:
+        assert case.rest().startswith("done"), case.rest()
+        assert set(effects) == set(record.attempts)
+    else:
+        assert case.rest().startswith(("held", "done")), case.rest()
+        assert len(record.intents) == 1, "an unresolved attempt was made again"
+
+
+def judge_undone(case: Case) -> None:
+    """The same after a kill while the run took back its only step: done once, taken back once."""
+    record = case.record()
+    assert case.rest().startswith("failed"), case.rest()
+    assert every_effect_was_meant(case, record) == dict.fromkeys(record.attempts, 1)
+    assert len(record.attempts) == 2
+    taken_up_in_time(record)
+
+
 def every_effect_was_meant(case: Case, record: Record) -> Counter[str]:
     """Effects by attempt id; each of them had its intent in the journal before it happened."""
     effects: Counter[str] = Counter()
