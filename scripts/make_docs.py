@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from consulguard import health, plan
 from consulguard.config import schema
 from consulguard.config.schema import Config
+from consulguard.plan.strict import Strict
+from pydantic.fields import FieldInfo
 
 DOCS = Path(__file__).parents[1] / "docs"
 LEVELS = ("check", "instance", "service", "node")
@@ -25,48 +28,63 @@ def pages() -> dict[str, str]:
 
 
 def machines() -> str:
-    parts = ["# State machines\n\nMade from `consulguard/health/tables.py` by `make docs`; see [health.md](health.md)."]
+    parts = ["# State machines\n\nMade from `consulguard/health/tables.py` by `make docs`."]
     parts += [f"\n## {level}\n\n```mermaid\n{health.to_mermaid(level).strip()}\n```" for level in LEVELS]
     return "\n".join(parts) + "\n"
 
 
+WORDS = """# Configuration
+
+The file is found in this order: `--config`, `$CONSULGUARD_CONFIG`, `./consulguard.yaml`,
+`$XDG_CONFIG_HOME/consulguard/config.yaml`, `/etc/consulguard/config.yaml`; `-` is stdin. A flag beats the
+environment, the environment beats the file, the file beats the default. Consul's and Slack's own variables are taken
+without a prefix (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_SSL`,
+`CONSUL_CACERT`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, `CONSUL_NAMESPACE`,
+`CONSUL_PARTITION`, `SLACK_BOT_TOKEN`); every other setting is `CONSULGUARD_<SECTION>_<KEY>`, for example
+`CONSULGUARD_GUARDS_MAX_OPEN=1`. Lists are separated by commas there; mappings can only be given in the file.
+
+Durations are one whole number and a unit (`90s`, `15m`, `2h`, `7d`; 30 days at most), shares are percentages
+(`50%`). Unknown keys are errors, in the file and in the environment.
+
+Secrets stand in files of their own (`*_file`) or in the environment, never in this file. The configuration, playbooks
+and secret files must belong to root or to the user consulguard runs as, and nobody else may write them (`chmod o-w`);
+else nothing starts. A token file is read again when it changes.
+
+A playbook that cannot be used is disabled and stays visible (`consulguard playbook list`); the others work. Two
+playbooks of one name are both disabled.
+
+`config.schema.json` is the JSON Schema for editors. This page is made by `make docs`.
+
+| setting | default | meaning |
+|---|---|---|
+"""
+
+
 def configuration() -> str:
-    """The settings table; the words around it stand here, the settings in config/schema.py."""
-    lines = [
-        "# Configuration",
-        "",
-        "The file is found in this order: `--config`, `$CONSULGUARD_CONFIG`, `./consulguard.yaml`,",
-        "`$XDG_CONFIG_HOME/consulguard/config.yaml`, `/etc/consulguard/config.yaml`. A flag beats the environment, the",
-        "environment beats the file, the file beats the default. Consul's and Slack's own variables are taken without a",
-        "prefix (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_SSL`, `CONSUL_CACERT`,",
-        "`CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, `CONSUL_NAMESPACE`, `CONSUL_PARTITION`,",
-        "`SLACK_BOT_TOKEN`); every other setting is `CONSULGUARD_<SECTION>_<KEY>`.",
-        "",
-        "Durations are one whole number and a unit (`90s`, `15m`, `2h`, `7d`), shares are percentages (`50%`). Unknown",
-        "keys are errors. Secrets stand in files of their own (`*_file`) or in the environment, never in this file.",
-        "`config.schema.json` is the JSON Schema for editors. This page is made by `make docs`.",
-        "",
-        "| setting | default | meaning |",
-        "|---|---|---|",
-    ]
-    defaults = Config()
-    for name, field in Config.model_fields.items():
-        section = getattr(defaults, name)
-        inner = getattr(type(section), "model_fields", None)
-        if inner is None:
-            lines.append(f"| `{name}` | `{section}` | {field.description or ''} |")
+    """The settings table; the settings themselves stand in config/schema.py."""
+    return WORDS + "\n".join(rows(Config())) + "\n"
+
+
+def rows(section: Strict, above: str = "") -> Iterator[str]:
+    """One row for each setting; those of named things (hosts) as ``section.<name>.key``."""
+    for key, field in type(section).model_fields.items():
+        value, name = getattr(section, key), f"{above}{key}"
+        if isinstance(value, Strict):
+            yield from rows(value, f"{name}.")
             continue
-        lines += [f"| `{name}.{key}` | {shown(section, key)} | {f.description or ''} |" for key, f in inner.items()]
-    return "\n".join(lines) + "\n"
+        yield f"| `{name}` | {shown(value, field)} | {field.description or ''} |"
+        for inner in get_args(field.annotation):
+            if isinstance(inner, type) and issubclass(inner, Strict):
+                for part, what in inner.model_fields.items():
+                    default = "required" if what.is_required() else shown(what.default, what)
+                    yield f"| `{name}.<name>.{part}` | {default} | {what.description or ''} |"
 
 
-def shown(section: Any, key: str) -> str:
-    value = getattr(section, key)
-    kind = str(type(section).model_fields[key].metadata)
-    if hasattr(type(value), "model_fields"):
-        return "see below" if not type(value).model_fields else ", ".join(f"`{k}`" for k in type(value).model_fields)
+def shown(value: Any, field: FieldInfo) -> str:
     if isinstance(value, float):
-        return f"`{value:.0%}`" if "_share" in kind else f"`{plan.duration.format_duration(value)}`"
+        return f"`{value:.0%}`" if "_share" in str(field.metadata) else f"`{plan.duration.format_duration(value)}`"
+    if isinstance(value, str) and value:
+        return f"`{value}`"
     return f"`{json.dumps(value)}`" if value not in ("", [], {}) else "empty"
 
 

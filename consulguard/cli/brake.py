@@ -41,7 +41,7 @@ def resume(options: Options) -> int:
 def _say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
     """To the daemon where one listens, else straight into the journal for the next one to read."""
     loaded = options.load()
-    who = f"{_user()} (command line)"
+    who = f"{user()} (command line)"
     answer = asyncio.run(call(settings.socket_path(loaded), command, args, who, options.timeout_s))
     if answer is None:
         asyncio.run(offline.command(loaded, command, args, who))
@@ -51,7 +51,8 @@ def _say(options: Options, command: str, args: dict[str, Any], done: str) -> int
     return doors.OK
 
 
-def _user() -> str:
+def user() -> str:
+    """Who gives the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user has no entry

@@ -96,13 +96,13 @@ class Consul(Section):
         description="The local agent; further ones in a list are fall-backs.",
     )
     token_file: SecretFile = Field("", description="File with the ACL token; read again when it changes.")
-    ca_file: str = ""
-    client_cert: str = ""
-    client_key: str = ""
-    tls_server_name: str = ""
+    ca_file: str = Field("", description="CA certificates to trust, PEM. Empty: the system's.")
+    client_cert: str = Field("", description="Client certificate, PEM.")
+    client_key: str = Field("", description="Its key, where the certificate's file does not hold it.")
+    tls_server_name: str = Field("", description="Name to expect in the server's certificate.")
     datacenter: str = Field("", description="Empty: the agent's own.")
-    namespace: str = ""
-    partition: str = ""
+    namespace: str = Field("", description="Enterprise; empty: the token's own.")
+    partition: str = Field("", description="Enterprise; empty: the agent's own.")
 
 
 class Watch(Section):
@@ -118,7 +118,7 @@ class Watch(Section):
 class Health(Section):
     recovery: Duration = Field(30.0, description="Passing this long counts as recovered.")
     flap_changes: SomeCount = Field(4, description="This many changes within flap_window are flapping.")
-    flap_window: SomeDuration = 600.0
+    flap_window: SomeDuration = Field(600.0, description="See flap_changes.")
     calm: Duration = Field(300.0, description="No change for this long ends flapping.")
     vanished: Duration = Field(3600.0, description="A vanished thing is remembered this long.")
 
@@ -131,35 +131,35 @@ class Correlate(Section):
     group_share: SomeShare = Field(
         0.8, description="A node or zone is the root from this share of its members on."
     )
-    group_min: SomeCount = 2
-    resolve: Duration = 30.0
-    reopen: Duration = 600.0
+    group_min: SomeCount = Field(2, description="And from this many failing members on.")
+    resolve: Duration = Field(30.0, description="An incident is resolved when nothing of it failed this long.")
+    reopen: Duration = Field(600.0, description="The same root within this time opens the old incident again.")
 
 
 class Guards(Section):
     max_open: Count = Field(3, description="Targets worked on at once, in the whole fleet. 0: none.")
-    max_open_per_service: Count = 1
-    max_open_per_node: Count = 1
+    max_open_per_service: Count = Field(1, description="The same for one service.")
+    max_open_per_node: Count = Field(1, description="The same for one node.")
     max_share: Share = Field(0.10, description="Of a service's expected instances, at least one.")
-    min_start_interval: Duration = 10.0
-    budget_per_service_per_hour: Count = 5
-    budget_total_per_hour: Count = 20
+    min_start_interval: Duration = Field(10.0, description="Between the starts of two runs.")
+    budget_per_service_per_hour: Count = Field(5, description="Runs for one service in an hour.")
+    budget_total_per_hour: Count = Field(20, description="Runs in an hour.")
     match_cap: Count = Field(10, description="A playbook that matches more at once is denied whole.")
-    min_healthy: Share = 0.5
-    storm_window: Duration = 120.0
-    storm_min: Count = 5
-    storm_share: SomeShare = 0.20
-    storm_cooldown: Duration = 300.0
+    min_healthy: Share = Field(0.5, description="Never fewer healthy instances of a service by our own hand.")
+    storm_window: Duration = Field(120.0, description="The brake counts failures of this time.")
+    storm_min: Count = Field(5, description="The brake needs this many unexplained failing instances,")
+    storm_share: SomeShare = Field(0.20, description="and this share of the fleet.")
+    storm_cooldown: Duration = Field(300.0, description="Clear this long releases the brake.")
     hold_down: Duration = Field(60.0, description="The least time something must fail before a playbook may act.")
-    min_looks: Count = 2
+    min_looks: Count = Field(2, description="Answers of Consul that must have shown it failing.")
     cooldown: Duration = Field(120.0, description="Per target, doubled with each try up to cooldown_max.")
-    cooldown_max: Duration = 3600.0
-    service_cooldown: Duration = 300.0
-    attempts_max: Count = 2
-    attempts_window: Duration = 3600.0
+    cooldown_max: Duration = Field(3600.0, description="See cooldown.")
+    service_cooldown: Duration = Field(300.0, description="Per service, after a failed run.")
+    attempts_max: Count = Field(2, description="Tries of a playbook on one target within attempts_window.")
+    attempts_window: Duration = Field(3600.0, description="See attempts_max.")
     root_settle: Duration = Field(10.0, description="No action on a root cause younger than this.")
     deny_services: Words = Field([], description="Never acted upon, besides Consul itself and this bot.")
-    deny_nodes: Words = Field([])
+    deny_nodes: Words = Field([], description="Never acted upon.")
 
 
 class Journal(Section):
@@ -168,20 +168,20 @@ class Journal(Section):
 
 
 class Notify(Section):
-    console: bool = True
+    console: bool = Field(True, description="Tell on standard output.")
     group_wait: Duration = Field(5.0, description="An incident is told when it is this old.")
     digest: SomeDuration = Field(4 * 3600.0, description="Between two digests of the open incidents.")
 
 
 class Slack(Section):
-    enabled: bool = False
+    enabled: bool = Field(False, description="Tell in Slack.")
     channel: str = Field("", description="Channel id (C...) or #name.")
-    bot_token_file: SecretFile = ""
+    bot_token_file: SecretFile = Field("", description="File with the bot token (xoxb-...).")
     api_url: str = Field("https://slack.com/api/", description="Another address only for tests and proxies.")
 
 
 class Agents(Section):
-    scheme: Literal["http", "https"] = "http"
+    scheme: Literal["http", "https"] = Field("http", description="How agents of other nodes are reached.")
     port: Annotated[int, Field(ge=1, le=65_535)] = Field(8500, description="HTTP port of every node's own agent.")
     addresses: dict[str, str] = Field({}, description="Node name to agent address, where it is another.")
 
@@ -212,7 +212,7 @@ class Actions(Section):
 
 class Playbooks(Section):
     dir: str = Field("", description="Empty: playbooks/ beside the configuration file.")
-    allow_empty: bool = False
+    allow_empty: bool = Field(False, description="Start without any playbook.")
 
 
 class Server(Section):

@@ -213,8 +213,7 @@ def _of_victims(graph: Graph, seen: Survey, case: Case) -> list[str]:
     for reach, key in case.victims[:_NAMED]:
         if reach.via is None:
             continue
-        late = (seen.services[key].onset - case.cause.onset).total_seconds()
-        when = f"{late:g} s later" if late > 0 else f"{-late:g} s earlier" if late < 0 else "at the same time"
+        when = _late((seen.services[key].onset - case.cause.onset).total_seconds())
         told.append(
             f"{_names(graph, [key])} fails and depends on {_names(graph, [reach.via.callee])} "
             f"({reach.via.provenance}, trust {reach.via.trust:.2f}); it began {when}."
@@ -222,6 +221,15 @@ def _of_victims(graph: Graph, seen: Survey, case: Case) -> list[str]:
     if len(case.victims) > _NAMED:
         told.append(f"{len(case.victims) - _NAMED} more services are affected.")
     return told
+
+
+def _late(seconds: float) -> str:
+    """How much later than its cause: tenths below ten seconds, whole ones from there."""
+    size = abs(seconds)
+    told = f"{size:.1f}" if size < 9.95 else f"{size:.0f}"
+    if told == "0.0":
+        return "at the same time"
+    return f"{told.removesuffix('.0')} s {'later' if seconds > 0 else 'earlier'}"
 
 
 def _names(graph: Graph, keys: Iterable[str], most: int = 5) -> str:

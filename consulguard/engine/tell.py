@@ -64,7 +64,7 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
             return None
     plan = state.plans.get(incident.id)
     runs = [r for r in state.runs.values() if r.incident_id == incident.id and r.effects]
-    affected = [m for m in incident.members if m.role is Role.AFFECTED]
+    affected = sum(m.role is Role.AFFECTED for m in incident.members)
     severity = {IncidentState.OPEN: "critical", IncidentState.RECOVERING: "warning"}.get(
         incident.state, "resolved"
     )
@@ -72,7 +72,7 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         key=incident.id,
         version=0,
         severity=severity,
-        title=f"{incident.root.name}: root cause ({len(affected)} affected)",
+        title=f"{incident.root.name}: root cause" + (f" ({affected} affected)" if affected else ""),
         at=at,
         incident=incident,
         facts=_facts(plan, runs),
@@ -112,8 +112,12 @@ def _storm(state: EngineState, at: datetime) -> Message | None:
         severity="critical",
         title="Storm brake on: nothing will be remediated",
         at=at,
-        text=f"{state.storm.reason} Too much fails at once to trust a cure: people decide.",
+        text=f"{_sentence(state.storm.reason)}\nToo much fails at once to trust a cure: people decide.",
     )
+
+
+def _sentence(reason: str) -> str:
+    return reason[:1].upper() + reason[1:].rstrip(".") + "."
 
 
 def _view(state: EngineState, at: datetime) -> Message | None:

@@ -22,10 +22,15 @@ _STYLES = {
 }
 _PLAIN = Style()
 _LABEL = Style(dim=True)
+_REMEMBERED = 1_000  # messages whose last version is kept, to tell only what changed
+_Line = tuple[str, str]  # label, text
 
 
 class ConsoleNotifier:
-    """One block per version of a message. Colour only on a terminal, and not with ``NO_COLOR``."""
+    """A block for a message, and a shorter one with what changed for each later version of it.
+
+    Colour only on a terminal, and not with ``NO_COLOR``.
+    """
 
     name = "console"
 
@@ -35,20 +40,33 @@ class ConsoleNotifier:
         wanted = color if color is not None else not os.environ.get("NO_COLOR")
         self._fancy = terminal and wanted
         self._console = Console(file=self._stream, force_terminal=True) if self._fancy else None
+        self._seen: dict[str, tuple[_Line, ...]] = {}  # key -> headline and lines of the last version written
+        self._begun = False
 
     async def deliver(self, row: OutboxRow) -> JsonObject:
         """Written by a thread: a reader who does not read holds up this channel only."""
-        block = render(row)
-        try:
-            await asyncio.to_thread(self._write, block)
-        except (OSError, ValueError) as error:  # a closed pipe, a closed stream
-            raise NotifyUnavailable(f"the console cannot be written: {error}") from error
+        now, last = _lines(row), self._seen.get(row.key, ())
+        if now != last or row.message.thread:
+            try:
+                await asyncio.to_thread(self._write, render(row, last))
+            except (OSError, ValueError) as error:  # a closed pipe, a closed stream
+                raise NotifyUnavailable(f"the console cannot be written: {error}") from error
+            self._remember(row.key, now)
         return {"version": row.message.version}
 
     async def close(self) -> None:
         """The stream is not ours to close."""
 
+    def _remember(self, key: str, lines: tuple[_Line, ...]) -> None:
+        self._seen.pop(key, None)
+        self._seen[key] = lines
+        if len(self._seen) > _REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+
     def _write(self, block: Text) -> None:
+        if self._begun:
+            self._stream.write("\n")
+        self._begun = True
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         writable = block.plain.encode(encoding, "replace").decode(encoding)
         if self._console is not None and writable == block.plain:
@@ -58,25 +76,33 @@ class ConsoleNotifier:
         self._stream.flush()
 
 
-def render(row: OutboxRow) -> Text:
-    """The block: time and headline, then one indented line for each thing known."""
+def render(row: OutboxRow, last: tuple[_Line, ...] = ()) -> Text:
+    """The block: time and headline, then one indented line for each thing known that ``last`` does not say."""
     message = row.message
+    headline, *lines = _lines(row)
     block = Text(text.stamp(message.at) + " ", style=_PLAIN)
-    block.append(text.headline(message), style=_STYLES.get(message.severity, _PLAIN))
-    _line(block, "", " · ".join(f"{label} {value}" for label, value in text.context(message)))
-    for line in text.body(message):
-        _line(block, "", line)
-    for label, value in text.fields(message):
-        _line(block, label, value)
-    for line in text.evidence(message):
-        _line(block, "Why", line)
-    for line in text.thread(message.thread, row.skipped):
-        _line(block, "", f"- {line}")
+    block.append(headline[1], style=_STYLES.get(message.severity, _PLAIN))
+    told = [*(line for line in lines if line not in last), *_thread(row)]
+    for label, value in told:
+        block.append("\n    ")
+        if label:
+            block.append(f"{label}: ", style=_LABEL)
+        block.append(value)
     return block
 
 
-def _line(block: Text, label: str, value: str) -> None:
-    block.append("\n    ")
-    if label:
-        block.append(f"{label}: ", style=_LABEL)
-    block.append(value)
+def _lines(row: OutboxRow) -> tuple[_Line, ...]:
+    """Headline and lines without the thread: what is the same in the next version need not be read again."""
+    message = row.message
+    context = text.context(message) if message.incident is not None else []
+    return (
+        ("", text.headline(message)),
+        *([("", " · ".join(f"{label} {value}" for label, value in context))] if context else []),
+        *(("", line) for line in text.body(message)),
+        *text.fields(message),
+        *(("Why", line) for line in text.evidence(message)),
+    )
+
+
+def _thread(row: OutboxRow) -> list[_Line]:
+    return [("", f"- {line}") for line in text.thread(row.message.thread, row.skipped)]

@@ -167,7 +167,7 @@ def execute(run: Run, at: datetime) -> Moved:
     assert run.intent is not None
     intent = msgspec.structs.replace(run.intent, epoch=run.epoch, expires_at=at + timedelta(seconds=SEND_WITHIN_S))
     state = RunState.UNDOING if intent.undo else RunState.EXECUTING
-    verb = "undo" if intent.undo else "do"
+    nth = f" (attempt {run.attempt})" if run.attempt > 1 else ""
     run = _set(
         run,
         at,
@@ -178,7 +178,7 @@ def execute(run: Run, at: datetime) -> Moved:
         reason="redriven" if run.reason == "redrive" else "",
         redrives=run.redrives + 1 if run.reason == "redrive" else 0,
         effects=run.effects + 1,
-        log=f"{verb} {intent.action} on {intent.target.name} (attempt {run.attempt})",
+        log=f"{_named(run, intent)}: {intent.action} on {intent.target.name}{nth}",
     )
     return run, (Do(intent=intent),)
 
@@ -187,7 +187,7 @@ def resulted(run: Run, result: Result, info: ActionInfo | None, at: datetime) ->
     """The outcome of the present intent is known, or known to be unknown."""
     run = msgspec.structs.replace(run, sent=False, effect_index=max(run.effect_index, result.index))
     assert run.intent is not None
-    line = f"{run.intent.action}: {result.outcome} {result.detail}".strip()
+    line = f"{_named(run, run.intent)}: {result.outcome.lower()}" + (f", {result.detail}" if result.detail else "")
     if result.outcome is Outcome.UNKNOWN:
         return _unknown(_set(run, at, log=line), info, at)
     if result.outcome is Outcome.DONE:
@@ -316,6 +316,12 @@ def restarted(run: Run, info: ActionInfo | None, epoch: int, at: datetime) -> Mo
 
 def _step(run: Run) -> Step:
     return run.playbook.steps[min(run.step, len(run.playbook.steps) - 1)]
+
+
+def _named(run: Run, intent: Intent) -> str:
+    """The intent's step, as people know it: its index stands in the id."""
+    name = run.playbook.steps[int(intent.id.rsplit("/", 2)[1])].name
+    return f"undo of {name}" if intent.undo else name
 
 
 def _late(run: Run, at: datetime) -> bool:

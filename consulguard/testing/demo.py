@@ -10,7 +10,7 @@ CONFIG = """
 mode: auto
 consul: {{http_addr: "{address}"}}
 watch: {{settle: 3s}}
-health: {{recovery: 3s, calm: 8s, flap_window: 60s}}
+health: {{recovery: 3s, calm: 8s, flap_changes: 3, flap_window: 60s}}
 correlate: {{resolve: 3s}}
 guards:
   hold_down: 3s
@@ -36,7 +36,7 @@ match:
   scope: instance
   states: [critical]
   for: 3s
-  matchers: ['service=~"gateway|frontend|catalog|cart|checkout|payment|reporting|ledger|inventory|shipping|recommendation"']
+  matchers: ['service=~"SERVICES"']
 steps:
   - name: drain
     uses: consul.maintenance
@@ -83,7 +83,8 @@ def write(folder: Path, address: str, mesh: SampleMesh) -> Path:
     playbooks = folder / "playbooks"
     playbooks.mkdir()
     url = f"{mesh.admin_address}/admin/restart/${{target.instance}}"
-    (playbooks / "restart-instance.yaml").write_text(RESTART.replace("URL", url))
+    restart = RESTART.replace("URL", url).replace("SERVICES", "|".join(mesh.services))
+    (playbooks / "restart-instance.yaml").write_text(restart)
     (playbooks / "replace-node.yaml").write_text(REPLACE)
     config = folder / "consulguard.yaml"
     config.write_text(CONFIG.format(address=address, admin=mesh.admin_address))

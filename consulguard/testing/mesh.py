@@ -15,8 +15,7 @@ from consulguard.testing.mesh_backend import Backend
 from consulguard.testing.mesh_layout import EXTERNAL_NODES, LOCAL, SHOP, Shop
 from consulguard.testing.mesh_registry import Registry
 
-_CALL_S = 1.0
-_FLAP_S = 2.5  # time an instance that flaps is well, and then ill
+_CALL_S = 5.0  # a dead server refuses at once: only a machine that is busy elsewhere takes its time
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,11 @@ class SampleMesh:
         self._dead_nodes: set[str] = set()
         self._session: aiohttp.ClientSession | None = None
         self._monitor: asyncio.Task[None] | None = None
-        self._flaps: dict[str, asyncio.Task[None]] = {}
         self._admin: web.AppRunner | None = None
         self._admin_port = 0
         self._seen: dict[str, tuple[str, str]] = {}  # check id -> what the catalog was told
         self.places: dict[str, Place] = {
-            instance: Place(shop, instance, node, Backend(instance, shop.calls, self._reachable))
+            instance: Place(shop, instance, node, Backend(instance, shop.calls, self._serves))
             for shop in SHOP
             for instance, node in zip(shop.instance_ids(), shop.nodes, strict=True)
         }
@@ -88,10 +86,9 @@ class SampleMesh:
         session, self._session = self._session, None
         if session is None:
             return
-        for task in [*self._flaps.values(), *([self._monitor] if self._monitor else [])]:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        self._flaps.clear()
+        if self._monitor is not None:
+            self._monitor.cancel()
+            await asyncio.gather(self._monitor, return_exceptions=True)
         await asyncio.to_thread(self._deregister)
         for place in self.places.values():
             await place.backend.stop()
@@ -137,10 +134,7 @@ class SampleMesh:
 
     async def flap(self, service: str, instance: str | None = None) -> None:
         """One instance (the first unless named) is ill and well in turns, until it is restored or restarted."""
-        place = self._chosen(instance or self.instances(service)[0])[0]
-        if place.instance not in self._flaps:
-            task = asyncio.create_task(self._flapping(place.backend), name=f"mesh: {place.instance} flaps")
-            self._flaps[place.instance] = task
+        self._chosen(instance or self.instances(service)[0])[0].backend.flapping = True
 
     async def hidden(self, service: str) -> None:
         """The service stops doing its work while its own checks stay green; its callers' checks fail."""
@@ -161,10 +155,6 @@ class SampleMesh:
         if not name:
             self._dead_nodes.clear()
         for place in self._chosen(name) if name else self.places.values():
-            task = self._flaps.pop(place.instance, None)
-            if task:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
             if place.node not in self._dead_nodes:
                 await place.backend.start()
 
@@ -179,12 +169,9 @@ class SampleMesh:
     def _is_mine(self, check_id: str) -> bool:
         return any(f":{instance}" in check_id for instance in self.places)
 
-    async def _reachable(self, service: str) -> bool:
-        """A caller's view: try the instances one after the other until one does the work."""
-        for place in self.places.values():
-            if place.service.name == service and (await self._get(f"{place.backend.url}/"))[0] == 200:
-                return True
-        return False
+    def _serves(self, service: str) -> bool:
+        """A caller's view: whether one of the instances does the work."""
+        return any(p.backend.works() for p in self.places.values() if p.service.name == service)
 
     async def _get(self, url: str) -> tuple[int, str]:
         if self._session is None or self._session.closed:
@@ -194,11 +181,6 @@ class SampleMesh:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return 0, type(error).__name__
-
-    async def _flapping(self, backend: Backend) -> None:
-        while True:
-            backend.sick = not backend.sick
-            await asyncio.sleep(_FLAP_S)
 
     # ---- in Consul
 

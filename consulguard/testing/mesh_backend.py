@@ -1,37 +1,40 @@
-"""One instance of a sample service: a real HTTP server that calls the services it depends on."""
+"""One instance of a sample service: a real HTTP server that works only while those it depends on do."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from aiohttp import web
 
 from consulguard.testing.ports import free_ports
 
-Call = Callable[[str], Awaitable[bool]]  # does any instance of this service answer?
+Works = Callable[[str], bool]  # does any instance of this service do its work?
 
-_REMEMBERED_S = 0.8  # one round of calls serves everybody who asks within this time
+_FLAP_LOOKS = 2  # looks at its health for which an instance that flaps is ill, and then well
 
 
 class Backend:
-    """``/`` does the work, ``/health`` says whether it could: it calls the dependencies as ``/`` does.
+    """``/`` does the work, ``/health`` says whether it could: while every dependency has an instance that works.
 
     ``sick`` fails both. ``hidden`` fails the work alone: its own check stays green, its callers' checks do not.
+    ``flapping`` is sick and well in turns, counted in looks at ``/health``: no delay of the machine changes them.
+
+    Instances ask each other in memory. Over HTTP every check would cost a dozen calls on the one loop the shop
+    shares with the bot, and a fault would reach its callers late and in an order of chance.
     """
 
-    def __init__(self, instance: str, calls: tuple[str, ...], call: Call) -> None:
+    def __init__(self, instance: str, calls: tuple[str, ...], works: Works) -> None:
         self.instance = instance
         self.port = free_ports(1)[0]
         self.sick = False
         self.hidden = False
+        self.flapping = False
+        self._looks = 0
         self._known = False
         self._calls = calls
-        self._call = call
+        self._works = works
         self._runner: web.AppRunner | None = None
-        self._round: asyncio.Task[list[str]] | None = None
-        self._round_at = 0.0
 
     @property
     def running(self) -> bool:
@@ -43,7 +46,8 @@ class Backend:
 
     async def start(self) -> None:
         """Serve (again), in good health."""
-        self.sick = self.hidden = False
+        self.sick = self.hidden = self.flapping = False
+        self._looks = 0
         if self._runner is not None:
             return
         app = web.Application()
@@ -70,39 +74,33 @@ class Backend:
     async def stop(self) -> None:
         """Connections are refused from now on."""
         runner, self._runner = self._runner, None
-        if self._round is not None:
-            self._round.cancel()
-            await asyncio.gather(self._round, return_exceptions=True)
-            self._round = None
         if runner is not None:
             await runner.cleanup()
 
+    def works(self) -> bool:
+        """Whether ``/`` would answer 200."""
+        return self.running and not (self.hidden or self._ill() or self._silent())
+
     async def _work(self, request: web.Request) -> web.Response:
-        if self.sick or self.hidden:
+        if self.hidden or self._ill():
             return web.Response(status=500, text=f"{self.instance}: internal error")
-        return await self._answer()
+        return self._answer(self._silent())
 
     async def _health(self, request: web.Request) -> web.Response:
-        if self.sick:
+        ill = self._ill()
+        self._looks += 1
+        if ill:
             return web.Response(status=500, text=f"{self.instance}: internal error")
-        if self.hidden:
-            return web.Response(text=f"{self.instance}: ok")
-        return await self._answer()
+        return self._answer([] if self.hidden else self._silent())
 
-    async def _answer(self) -> web.Response:
-        silent = await self._silent()
+    def _answer(self, silent: list[str]) -> web.Response:
         if silent:
             return web.Response(status=503, text=f"{self.instance}: no good answer from {', '.join(silent)}")
         return web.Response(text=f"{self.instance}: ok")
 
-    async def _silent(self) -> list[str]:
-        """Dependencies of which no instance answers."""
-        now = asyncio.get_running_loop().time()
-        if self._round is None or (self._round.done() and now - self._round_at > _REMEMBERED_S):
-            self._round = asyncio.create_task(self._ask(), name=f"calls of {self.instance}")
-            self._round_at = now
-        return await asyncio.shield(self._round)
+    def _ill(self) -> bool:
+        return self.sick or (self.flapping and self._looks // _FLAP_LOOKS % 2 == 0)
 
-    async def _ask(self) -> list[str]:
-        answers = await asyncio.gather(*(self._call(name) for name in self._calls))
-        return [name for name, good in zip(self._calls, answers, strict=True) if not good]
+    def _silent(self) -> list[str]:
+        """Dependencies of which no instance works."""
+        return [name for name in self._calls if not self._works(name)]

@@ -29,7 +29,7 @@ class Registry:
     ) -> None:
         """An instance of this agent's, with an HTTP check and a sidecar. ``more``: meta, interval."""
         interval = more["interval"]
-        check = {**consul.Check.http(f"http://127.0.0.1:{port}/health", interval, timeout="2s"), "name": "http"}
+        check = {**consul.Check.http(f"http://127.0.0.1:{port}/health", interval, timeout="5s"), "name": "http"}
         alias = {"Name": f"sidecar of {instance}", "AliasService": instance}
         sidecar = {"Checks": [alias], "Proxy": {"Upstreams": upstreams}}
         self._consul.agent.service.register(

@@ -73,11 +73,15 @@ class Bot:
         """Trusted and settled."""
         await self.until("settled", lambda: self.view.trusted and self.view.settled, within_s)
 
+    def says(self, words: str) -> bool:
+        """Whether one of the view's reasons has these words."""
+        return any(words in reason for reason in self.view.reasons)
+
     async def doubts(self, words: str, within_s: float) -> None:
         """Not trusted, for a reason that has these words."""
         await self.until(
             f"a doubt about {words!r}",
-            lambda: not self.view.trusted and any(words in reason for reason in self.view.reasons),
+            lambda: not self.view.trusted and self.says(words),
             within_s,
         )
 
@@ -113,9 +117,14 @@ class Story(msgspec.Struct):
         return {incident.root.name for incident in self.incidents.values()}
 
 
+async def watch_token(cluster: Cluster) -> str:
+    """A new watch-only token, known everywhere."""
+    return await cluster.make_token(WATCH_ONLY)
+
+
 @asynccontextmanager
 async def running(cluster: Cluster, folder: Path, *, token_file: Path, **more: Any) -> AsyncIterator[Bot]:
-    """The bot with c1 as its agent and c2 to fall back to; leaves the block when it has settled."""
+    """The bot with c1 as its agent and c2 to fall back to; it has just started."""
     books = folder / "playbooks"
     books.mkdir(exist_ok=True)
     for scope, label in SCOPES.items():
@@ -143,6 +152,4 @@ async def running(cluster: Cluster, folder: Path, *, token_file: Path, **more: A
     path = folder / "consulguard.yaml"
     path.write_text(json.dumps(config))
     async with standing(load(str(path), env={})) as service:
-        bot = Bot(service)
-        await bot.settled(60)
-        yield bot
+        yield Bot(service)

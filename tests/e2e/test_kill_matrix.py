@@ -6,7 +6,6 @@ The judge is offline: it reads what the targets recorded, what reached Consul an
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -29,15 +28,15 @@ Stage = Callable[[Iterable[tuple[str, str]], Play, bool], Awaitable[None]]
 def stage(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> Stage:
     """Plays (kind, point) cases side by side on one Consul, each with a service and a bot of its own."""
 
-    async def one(kind: str, point: str, play: Play, undo: bool) -> None:
-        label = re.sub("[^a-z]+", "-", f"{kind}-{point}")
-        async with Case(kind, real_consul_module, tmp_path / label, f"{unique}-{label}", undo=undo) as case:
+    async def one(number: int, kind: str, point: str, play: Play, undo: bool) -> None:
+        folder = tmp_path / str(number)  # short: the bot's socket lies in it
+        async with Case(kind, real_consul_module, folder, f"{unique}-{number}", undo=undo) as case:
             await play(case, point)
 
     async def staged(cases: Iterable[tuple[str, str]], play: Play, undo: bool) -> None:
         async with asyncio.TaskGroup() as group:
-            for kind, point in cases:
-                group.create_task(one(kind, point, play, undo), name=f"{kind} {point}")
+            for number, (kind, point) in enumerate(cases):
+                group.create_task(one(number, kind, point, play, undo), name=f"{kind} {point}")
 
     return staged
 
@@ -72,18 +71,18 @@ async def test_a_kill_while_an_effect_is_taken_back(kind: str, stage: Stage) -> 
 
 
 async def test_a_kill_in_every_commit_of_the_way(stage: Stage) -> None:
-    """Each life dies one commit later than the one before, until the run is over."""
+    """Each life dies later than the one before, until the run is over. Before eight commits nothing is settled."""
 
     async def play(case: Case, point: str) -> None:
         await case.fail()
-        for nth in range(1, 40):
+        for nth in range(8, 60):
             case.bot.start(f"{point}:kill:{nth}")
             if not await case.died_or_came_to_rest():
                 judge_often(case)
                 return
         raise AssertionError("the run never came to its end")
 
-    await stage([(kind, "app.after_journal") for kind in (*EXEC, HTTP[0], CONSUL[0])], play, False)
+    await stage([(kind, "app.after_journal") for kind in (HTTP[0], EXEC[1])], play, False)
 
 
 async def test_a_second_kill_while_the_first_is_made_good(stage: Stage) -> None:

@@ -32,11 +32,18 @@ def test_files_and_functions_stay_small(path):
     assert len(path.read_text().splitlines()) <= MAX_FILE, f"{name} has more than {MAX_FILE} lines"
     for function in functions(path):
         length = function.end_lineno - function.lineno + 1
-        assert length <= MAX_FUNCTION or f"{name}:{function.name}" in LONG_FUNCTIONS, f"{name}:{function.name} {length}"
+        where = f"{name}:{function.name}"
+        assert length <= MAX_FUNCTION or where in LONG_FUNCTIONS, f"{where} {length}"
         arguments = [a for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in ("self", "cls")]
         arguments += function.args.kwonlyargs
         allowed = any(name.startswith(prefix) for prefix in MANY_PARAMETERS)
-        assert len(arguments) <= MAX_PARAMETERS or allowed, f"{name}:{function.name} has {len(arguments)} parameters"
+        assert len(arguments) <= MAX_PARAMETERS or allowed, f"{where} has {len(arguments)} parameters"
+
+
+def cleans_up(handler: ast.ExceptHandler) -> bool:
+    """It puts things in order and raises the very same error again: nothing is swallowed."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def test_broad_excepts_only_at_the_doors():
@@ -45,7 +52,7 @@ def test_broad_excepts_only_at_the_doors():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ExceptHandler):
                 broad = node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException")
-                if broad:
+                if broad and not cleans_up(node):
                     found.add(str(path.relative_to(ROOT)))
     assert found <= set(BROAD_EXCEPTS)
 

@@ -43,6 +43,7 @@ def test_a_good_set_has_no_findings() -> None:
         (("'datacenter=\"dc1\"'", "'service=\"web\"'"), "never-matches"),
         (("    undo: {uses: consul.maintenance, with: {enable: false}}\n", ""), "nothing-to-undo"),
         (("    undo: {uses: consul.maintenance, with: {enable: false}}\n", ""), "missing-undo"),
+        (("undo: {uses: consul.maintenance, with: {enable: false}}", "undo: {uses: exec.run}"), "undo-repeats"),
         (("uses: exec.run", "uses: node.delete"), "destructive"),
         (("pay-.*", "pay-.*|cons.*"), "protected"),
     ],

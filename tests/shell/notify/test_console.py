@@ -52,6 +52,24 @@ async def test_a_block_in_a_log() -> None:
     ]
 
 
+async def test_a_later_version_tells_only_what_changed() -> None:
+    out = io.StringIO()
+    channel = ConsoleNotifier(out)
+    first = msgspec.structs.replace(sample(), thread=(), text="")
+    await channel.deliver(row(first))
+    size = len(out.getvalue())
+    await channel.deliver(row(msgspec.structs.replace(first, version=2)))
+    assert len(out.getvalue()) == size  # a version that reads the same
+    later = msgspec.structs.replace(first, facts=(("Playbook", "restart"),), thread=("drain: done",))
+    await channel.deliver(row(later))
+    assert out.getvalue()[size:].splitlines() == [
+        "",
+        "2026-01-01 12:00:01Z [CRITICAL] pay-api: root cause (3 affected)",
+        "    Playbook: restart",
+        "    - drain: done",
+    ]
+
+
 async def test_colour_on_a_terminal_only_and_not_against_the_will(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -11,6 +11,8 @@ from consulguard.testing import SampleMesh
 from tests.support.consul import Server
 from tests.support.waiting import eventually
 
+CALLERS_OF_LEDGER = ("payment", "reporting", "checkout", "frontend", "gateway")
+
 
 class Watched:
     """The shop, and what Consul says of it."""
@@ -62,7 +64,7 @@ async def one_dead_instance_is_alone(shop: Watched) -> None:
 
 async def a_dead_service_takes_its_callers_along(shop: Watched) -> None:
     await shop.mesh.kill_backend("ledger")
-    callers = {i for s in ("payment", "checkout", "frontend", "gateway") for i in shop.mesh.instances(s)}
+    callers = {i for s in CALLERS_OF_LEDGER for i in shop.mesh.instances(s)}
     await eventually(shop.critical, lambda c: set(c) == callers | {"ledger-1", "ledger-2"})
     await restart_through_the_door(shop, "ledger")
 
