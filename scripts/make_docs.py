@@ -37,8 +37,8 @@ WORDS = """# Configuration
 
 The file is found in this order: `--config`, `$CONSULGUARD_CONFIG`, `./consulguard.yaml`,
 `$XDG_CONFIG_HOME/consulguard/config.yaml`, `/etc/consulguard/config.yaml`; `-` is stdin. A flag beats the
-environment, the environment beats the file, the file beats the default. Consul's and Slack's own variables are taken
-without a prefix (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_SSL`,
+environment, the environment beats the file, the file beats the default. Consul's and Slack's own variables are
+taken without a prefix (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_SSL`,
 `CONSUL_CACERT`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`, `CONSUL_NAMESPACE`,
 `CONSUL_PARTITION`, `SLACK_BOT_TOKEN`); every other setting is `CONSULGUARD_<SECTION>_<KEY>`, for example
 `CONSULGUARD_GUARDS_MAX_OPEN=1`. Lists are separated by commas there; mappings can only be given in the file.
@@ -46,9 +46,9 @@ without a prefix (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FI
 Durations are one whole number and a unit (`90s`, `15m`, `2h`, `7d`; 30 days at most), shares are percentages
 (`50%`). Unknown keys are errors, in the file and in the environment.
 
-Secrets stand in files of their own (`*_file`) or in the environment, never in this file. The configuration, playbooks
-and secret files must belong to root or to the user consulguard runs as, and nobody else may write them (`chmod o-w`);
-else nothing starts. A token file is read again when it changes.
+Secrets stand in files of their own (`*_file`) or in the environment, never in this file. The configuration,
+playbooks and secret files must belong to root or to the user consulguard runs as, and not everybody may write them
+(`chmod o-w`); else nothing starts. A token file is read again when it changes.
 
 A playbook that cannot be used is disabled and stays visible (`consulguard playbook list`); the others work. Two
 playbooks of one name are both disabled.

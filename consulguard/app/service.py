@@ -178,15 +178,22 @@ async def _doors(loaded: Loaded, daemon: Daemon, store: Store) -> AsyncIterator[
     door = (
         HttpDoor(loaded.config.server.listen, lambda: health_of(daemon)) if loaded.config.server.listen else None
     )
-    await control.start()
     try:
+        await _listen(control, settings.socket_path(loaded), "beside journal.path")
         if door is not None:
-            await door.start()
+            await _listen(door, loaded.config.server.listen, "server.listen")
         yield
     finally:
         if door is not None:
             await door.stop()
         await control.stop()
+
+
+async def _listen(door: Control | HttpDoor, where: object, setting: str) -> None:
+    try:
+        await door.start()
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {where}: {error.strerror or error}", where=setting) from None
 
 
 def health_of(daemon: Daemon) -> Health:

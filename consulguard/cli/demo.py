@@ -25,7 +25,10 @@ from consulguard.model import IncidentState, State
 from consulguard.testing import ConsulTwin, RealConsul, SampleMesh
 from consulguard.testing import demo as stage
 
-PATIENCE_S = 60.0  # for any one thing to happen; the whole demo ends within 90 s
+WHOLE_S = 88.0  # the demo has ended by then, one way or the other
+PATIENCE_S = 60.0  # for any one thing to happen
+WATCHED_S = 8.0  # longer than every wait of the demo's settings: what has not been done by then is being held
+INCIDENTS_SHOWN, SENTENCES_SHOWN = 6, 3  # in the summary: it is to fit on a screen
 
 
 class Fault(StrEnum):
@@ -48,7 +51,7 @@ def demo(
     doors.set_up_logs("warning", "text", verbose=False)
     try:
         with tempfile.TemporaryDirectory(prefix="consulguard-demo-") as folder:
-            asyncio.run(asyncio.wait_for(_Demo(out, Path(folder), fault).run(no_consul_binary), 88))
+            asyncio.run(asyncio.wait_for(_Demo(out, Path(folder), fault).run(no_consul_binary), WHOLE_S))
     except TimeoutError as error:
         raise ConsulguardError(f"the demo did not come to its end: {error or 'time is over'}") from None
     return doors.OK
@@ -77,23 +80,20 @@ class _Demo:
         self.clock = SystemClock()
         self.injected = self.clock.monotonic()
         self.repaired_by = "consulguard"
+        self.brake = ""
 
     async def run(self, embedded: bool) -> None:
         async with _consul(self.out, embedded) as address, SampleMesh(address) as mesh:
             await mesh.ready(within_s=40.0)
             self.mesh = mesh
             loaded = load(str(stage.write(self.folder, address, mesh)), {}, {})
-            count = len(mesh.places)
-            self.out.print(
-                f"Shop: {len(mesh.services)} services, {count} instances, all passing. Daemon starts.\n"
-            )
-            async with service.standing(loaded) as running, asyncio.TaskGroup() as group:
-                provider = group.create_task(self._provide_nodes(address))
+            count = f"{len(mesh.services)} services, {len(mesh.places)} instances"
+            self.out.print(f"Shop: {count}, all passing. The daemon starts and looks around first.")
+            async with service.standing(loaded) as running:
                 self.daemon = running.daemon
                 await self._until("the view to settle", lambda s: s.view.trusted and s.view.settled)
                 await _FAULTS[self.fault](self)
                 await service.drained(running)
-                provider.cancel()
                 self._summary(running.daemon.state)
 
     @property
@@ -108,25 +108,30 @@ class _Demo:
 
     async def dead_node(self) -> None:
         await self._break("node rack-1 dies with three instances on it", self.mesh.kill_node("rack-1"))
-        await self._resolved()
+        async with asyncio.TaskGroup() as group:
+            provider = group.create_task(self._provide_nodes())
+            await self._resolved()
+            provider.cancel()
 
     async def flapping(self) -> None:
         await self._break("cart-1 is ill and well in turns", self.mesh.flap("cart", "cart-1"))
         await self._until("the flapping to be seen", _flaps)
+        await asyncio.sleep(WATCHED_S)
         self._say("cart-1 flaps: restarting it would only add to that, so people are told. A person repairs it.")
         await self._heal()
 
     async def hidden_culprit(self) -> None:
         await self._break("ledger stops working; its own check stays green", self.mesh.hidden("ledger"))
         await self._until("ledger to be found out", lambda s: any(r == "ledger" for r in _roots(s)))
-        await asyncio.sleep(8)
+        await asyncio.sleep(WATCHED_S)
         self._say("ledger is to blame though its check is green: nothing proves a cure, so a person repairs it.")
         await self._heal()
 
     async def mass_failure(self) -> None:
         await self._break("most of the shop fails at once", self.mesh.mass_failure())
         await self._until("the storm brake", lambda s: s.storm.on)
-        await asyncio.sleep(8)
+        await asyncio.sleep(WATCHED_S)
+        self.brake = self.state.storm.reason
         self._say(
             "the brake holds everything: so much at once is more likely one shared cause. A person repairs it."
         )
@@ -145,7 +150,7 @@ class _Demo:
         await doing
 
     def _say(self, text: str) -> None:
-        self.out.print(f"[bold]+{self.clock.monotonic() - self.injected:4.1f} s[/] {text}")
+        self.out.print(f"\n[bold]+{self.clock.monotonic() - self.injected:.1f} s[/] {text}\n")
 
     async def _resolved(self) -> None:
         await self._until("an incident", lambda s: bool(s.book.incidents) or s.storm.on)
@@ -160,29 +165,27 @@ class _Demo:
                 raise TimeoutError(f"waited {PATIENCE_S:g} s for {what}")
             await asyncio.sleep(0.1)
 
-    async def _provide_nodes(self, address: str) -> None:
+    async def _provide_nodes(self) -> None:
         """Stands for the cloud: a node that is ordered in Consul's KV comes back."""
-        import consul
-
-        client = consul.Consul(host="127.0.0.1", port=int(address.rsplit(":", 1)[1]))
-        while True:
-            _, orders = await asyncio.to_thread(client.kv.get, stage.ORDERS, recurse=True)
-            if orders:
-                await self.mesh.restore()
+        while not await self.mesh.ordered(stage.ORDERS):
             await asyncio.sleep(0.5)
+        await self.mesh.restore()
 
     # ---- the end
 
     def _summary(self, state: EngineState) -> None:
         self.out.print("\n--- summary ---")
-        for incident in state.book.incidents.values():
-            if incident.state is IncidentState.MERGED:
-                continue
-            root = incident.root
+        if self.brake:
+            self.out.print(f"storm brake: {printing.safe(self.brake)}")
+        incidents = [i for i in state.book.incidents.values() if i.state is not IncidentState.MERGED]
+        for incident in incidents[:INCIDENTS_SHOWN]:
+            root, sure = incident.root, f"{incident.confidence:.0%} sure"
             who = f"{root.kind} {root.instance or root.name}"
-            self.out.print(f"{incident.id} {incident.state.value}: root cause {who} ({incident.confidence:.0%})")
-            for sentence in incident.why:
+            self.out.print(f"{incident.id} {incident.state.value}: root cause {printing.safe(who)}, {sure}")
+            for sentence in incident.why[: SENTENCES_SHOWN if len(incidents) < 3 else 0]:
                 self.out.print(f"  because {printing.safe(sentence)}")
+        if len(incidents) > INCIDENTS_SHOWN:
+            self.out.print(f"and {len(incidents) - INCIDENTS_SHOWN} more incidents")
         for run in state.runs.values():
             self.out.print(f"run of {run.playbook.id}: {run.state.value}")
             for line in run.log:

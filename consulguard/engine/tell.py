@@ -23,6 +23,8 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
         if run.updated_at == at and (incident := correlate.find(state.book, run.incident_id)) is not None:
             known.setdefault(incident.id, incident)
     drafts += [m for i in known.values() if (m := _incident(state, i, at)) is not None]
+    for key in [k for k in state.told if k.startswith("inc-") and k not in state.book.incidents]:
+        del state.told[key]  # its id never comes again
     return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
 
 

@@ -3,7 +3,7 @@
 from consulguard.health.facts import learn
 from consulguard.health.memory import HealthState
 from consulguard.health.mermaid import to_mermaid
-from consulguard.health.observe import known, next_wake, observe, state_of, tick, troubles, unseen
+from consulguard.health.observe import known, next_wake, observe, state_of, tick, troubles
 from consulguard.health.tables import TABLES, Machine
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "tick",
     "to_mermaid",
     "troubles",
-    "unseen",
 ]

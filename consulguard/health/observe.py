@@ -80,18 +80,6 @@ def state_of(state: HealthState, target: Target) -> State:
     return found.state if found else State.PASSING
 
 
-def unseen(state: HealthState, before: datetime) -> list[tuple[Target, str]]:
-    """(target, check id) of what is held to be not passing and was last seen earlier than ``before``.
-
-    After a restart these are the ones to read back: they may have recovered or left while nobody looked.
-    """
-    return [
-        (memory.target, memory.check)
-        for _, memory in sorted(state.checks.items())
-        if memory.state is not State.PASSING and memory.seen_at < before
-    ]
-
-
 def _take(turn: Turn, key: str, look: Observation) -> None:
     memory = turn.state.checks.get(key)
     if look.target.instance and look.status not in _SILENT and turn.index.left:

@@ -90,8 +90,9 @@ class Observation(Value, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Consul's own identity of a check: (partition, peer, node, check id)."""
-        return f"{self.target.of_node().key}|{self.check.replace('|', '%7C')}"
+        """Consul's own identity of a check: (partition, namespace, peer, node, check id)."""
+        space = "" if self.target.namespace == "default" else f"{self.target.namespace.replace('|', '%7C')}|"
+        return f"{self.target.of_node().key}|{space}{self.check.replace('|', '%7C')}"
 
 
 class View(Value, frozen=True, kw_only=True):

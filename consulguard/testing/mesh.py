@@ -118,6 +118,10 @@ class SampleMesh:
                 raise TimeoutError(f"not passing after {within_s:g} s: {', '.join(sorted(mine))}")
             await asyncio.sleep(0.1)
 
+    async def ordered(self, prefix: str) -> bool:
+        """Whether somebody has written a key under this prefix of Consul's KV store."""
+        return await asyncio.to_thread(self._registry.has_keys, prefix)
+
     # ---- faults
 
     async def kill_backend(self, service: str, instance: str | None = None) -> None:

@@ -63,6 +63,11 @@ class Registry:
             found += [row["CheckID"] for row in rows if row["ServiceName"]]
         return found
 
+    def has_keys(self, prefix: str) -> bool:
+        """Whether the KV store has anything under the prefix."""
+        _, rows = self._consul.kv.get(prefix, recurse=True)
+        return bool(rows)
+
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = self._consul.prepare_headers(self._consul.token)
         return headers

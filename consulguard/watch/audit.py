@@ -122,28 +122,16 @@ class Audit:
                 max_bytes=self._settings.list_bytes,
                 timeout_s=SOON_TIMEOUT_S if self._view.audits_left else 60.0,
             )
-            checks = answer.json(list[Check])
+            known = {key: known.status for key, known in self._health.book.known.items()}
+            found, odd = await asyncio.to_thread(_differences, answer, known)
         except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
             self._view.problem(AUDIT, f"audit: {error}", grace_s=self._settings.grace_s)
             return
         if not _sound(answer):
             return
         self._view.clear(AUDIT)
-        self._judge(self._compare(checks))
-        await self._health.take(ODD, [c for c in checks if is_odd(c)])
-
-    def _compare(self, checks: list[Check]) -> set[Difference]:
-        theirs = {key: status_of(check) for key, check in by_key(checks)[0].items()}
-        known = self._health.book.known
-        both = theirs.keys() | known.keys()
-        ours = {key: known[key].status if key in known else None for key in both}
-        return {
-            (key, theirs.get(key), ours[key])
-            for key in both
-            if theirs.get(key) is not ours[key]
-            and theirs.get(key) is not Status.UNKNOWN
-            and key not in self._health.book.waiting
-        }
+        self._judge({d for d in found if d[0] not in self._health.book.waiting})
+        await self._health.take(ODD, odd)
 
     def _judge(self, found: set[Difference]) -> None:
         last, self._last = self._last, found
@@ -164,6 +152,18 @@ class Audit:
                 await self._wake.wait()
         except TimeoutError:
             pass
+
+
+def _differences(answer: Answer, known: dict[Key, Status]) -> tuple[set[Difference], list[Check]]:
+    """What the answer says otherwise than ``known``, and its checks in states Consul does not define."""
+    checks = answer.json(list[Check])
+    theirs = {key: status_of(check) for key, check in by_key(checks)[0].items()}
+    found = {
+        (key, theirs.get(key), known.get(key))
+        for key in theirs.keys() | known.keys()
+        if theirs.get(key) is not known.get(key) and theirs.get(key) is not Status.UNKNOWN
+    }
+    return found, [c for c in checks if is_odd(c)]
 
 
 def _sound(answer: Answer) -> bool:

@@ -89,7 +89,10 @@ class _Once:
         try:
             return await reading
         except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
-            self.view.problem(what, f"{what} cannot be read: {error}")
+            # A name that Consul itself will not look up (control characters) hides that one thing, not the mesh.
+            refused = isinstance(error, ConsulRefused) and error.status == 400
+            tell = self.view.note if refused else self.view.problem
+            tell(what, f"{what} cannot be read: {error}")
             return []
 
     async def details(self) -> list[Fact]:

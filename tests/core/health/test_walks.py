@@ -336,9 +336,9 @@ def test_troubles_are_a_view_that_cannot_be_changed() -> None:
     assert not hasattr(view, "pop")
 
 
-def test_what_was_not_seen_since_a_restart_can_be_asked_for() -> None:
+def test_what_a_next_life_must_ask_about_is_what_is_not_passing() -> None:
     mesh = Mesh()
     mesh.see(INSTANCES[0], "a", "critical", at=0)
-    mesh.see(INSTANCES[1], "b", "critical", at=0)
-    mesh.see(INSTANCES[0], "a", "critical", at=10)
-    assert health.unseen(mesh.state, after(10)) == [(INSTANCES[1], "b")]
+    mesh.see(INSTANCES[1], "b", "warning", at=0)
+    mesh.see(INSTANCES[2], "c", "passing", at=0)
+    assert health.known(mesh.state) == ((INSTANCES[0], "a"), (INSTANCES[1], "b"))

@@ -203,9 +203,7 @@ def test_no_seeded_secret_is_told_anywhere(cli, mesh):
 def test_a_container_user_without_a_name_has_one(cli):
     """Who paused? ``getpass`` gives up where the user has no entry, as in many containers."""
     code = (
-        "import os; from consulguard.cli import brake\n"
-        "os.geteuid() == 0 and os.setuid(54321)\n"
-        "print(brake.user())"
+        "import os; from consulguard.cli import brake\nos.geteuid() == 0 and os.setuid(54321)\nprint(brake.user())"
     )
     done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True)
     assert done.stdout == "user 54321\n" or os.geteuid() != 0
