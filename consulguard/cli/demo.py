@@ -150,7 +150,7 @@ class _Demo:
         await doing
 
     def _say(self, text: str) -> None:
-        self.out.print(f"\n[bold]+{self.clock.monotonic() - self.injected:.1f} s[/] {text}\n")
+        self.out.print(f"\n[bold]+{self.clock.monotonic() - self.injected:.1f} s[/] {text}")
 
     async def _resolved(self) -> None:
         await self._until("an incident", lambda s: bool(s.book.incidents) or s.storm.on)

@@ -19,9 +19,11 @@ def find(book: Book, incident_id: str) -> Incident | None:
 
 
 def describes(book: Book, target: Target) -> bool:
-    """Whether a fact has told of the target's service, or, for a node, of the node."""
-    known = book.graph.services if target.service else book.graph.nodes
-    return (service_key(target) if target.service else node_key(target)) in known
+    """Whether the target's service was read in detail (upstreams, sidecars), or, for a node, is known at all."""
+    if not target.service:
+        return node_key(target) in book.graph.nodes
+    fact = book.graph.services.get(service_key(target))
+    return fact is not None and fact.instances is not None
 
 
 def callers(book: Book, service: Target, depth: int) -> tuple[Target, ...]:

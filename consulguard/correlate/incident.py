@@ -4,8 +4,9 @@ An explanation continues the active incident with the same root; else the one th
 things (the oldest of equals); else it reopens a resolved one with the same root; else it is a new incident. An
 active incident that nothing continues has merged if its root now belongs to another. Otherwise it is quiet, and
 resolved when nothing of it has failed for ``resolve_s`` and nothing is still recovering. While an incident only
-shrinks, what is left of it keeps its root for ``resolve_s``: whoever recovers last is not to blame for that. Flapping and unknown are
-no recovery: the incident stays as it is, and a root that flaps soon after it was resolved reopens it.
+shrinks, what is left of it keeps its root for ``resolve_s``: whoever recovers last is not to blame for that.
+Flapping is no recovery: the incident is open, and a root that flaps soon after it was resolved reopens it. While
+something of it is unknown, it stays as it is.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import msgspec
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import ACTIVE, Book, open_incidents
 from consulguard.correlate.coverage import Coverage
-from consulguard.correlate.keys import incident_id, root_key
-from consulguard.model import Explanation, Incident, IncidentState, Member, Role, State, Trouble
+from consulguard.correlate.keys import incident_id, root_key, root_target
+from consulguard.model import Explanation, Incident, IncidentState, Member, Role, Root, State, Trouble
 from consulguard.policy import CorrelatePolicy
 
 CLOSED_MAX = 200  # closed incidents kept; the journal has them all
@@ -107,7 +108,7 @@ class _Turn:
         left = {e: self.coverage.keys(e.members) for e in explanations}
         mine = tuple(e for e, things in left.items() if covered.issuperset(things))
         things = {thing for e in mine for thing in left[e]}
-        same = any(root_key(e.root) == root_key(old.root) for e in explanations)
+        same = any(_same_place(e.root, old.root) for e in explanations)
         if not mine or same or things == covered:
             self.book.abating.pop(old.id, None)
             return ()
@@ -207,7 +208,8 @@ class _Turn:
         members = tuple(self._present(member) for member in old.members)
         if states.intersection(_UNSETTLED):
             self.book.quiet[old.id], self.book.holds[old.id] = self.at, True
-            self._put(old, msgspec.structs.replace(old, members=members))
+            state = IncidentState.OPEN if State.FLAPPING in states else old.state
+            self._put(old, msgspec.structs.replace(old, state=state, members=members))
             return
         since = self.book.quiet.setdefault(old.id, self.at)
         if State.RECOVERING in states:
@@ -273,6 +275,14 @@ class _Turn:
         if old is not None:
             new = msgspec.structs.replace(new, version=old.version + 1, updated_at=self.at)
         self.book.incidents[new.id] = self.told[new.id] = new
+
+
+def _same_place(one: Root, other: Root) -> bool:
+    """The same root, or a service and an instance of it: to tell which of the two is no change of mind."""
+    if root_key(one) == root_key(other):
+        return True
+    kinds = {one.kind, other.kind} <= {"service", "instance"}
+    return kinds and root_target(one).of_service() == root_target(other).of_service()
 
 
 def _worth_telling(old: Incident, new: Incident) -> bool:

@@ -158,14 +158,15 @@ def _gap_s(state: EngineState) -> float:
 
 
 def _storm(state: EngineState, at: datetime) -> None:
-    troubles = state.troubles()
+    """A few failures that no fact describes yet are not counted: a service and its sidecar would be two."""
+    troubles, size = state.troubles(), state.view.workloads or state.view.instances
+    if len(troubles) < CROWD and (not size or _undescribed(state, at)):
+        return
     state.storm = storm.update(
         state.storm,
         troubles=troubles,
         explained=correlate.explained(state.book, troubles, state.policy.correlate.confident),
-        fleet=storm.Fleet(
-            state.view.workloads or state.view.instances, lambda node: correlate.hosts_most(state.book, node)
-        ),
+        fleet=storm.Fleet(size, lambda node: correlate.hosts_most(state.book, node)),
         at=at,
         policy=state.policy.guard,
     )

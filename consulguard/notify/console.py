@@ -64,8 +64,7 @@ class ConsoleNotifier:
             del self._seen[next(iter(self._seen))]
 
     def _write(self, block: Text) -> None:
-        if self._begun:
-            self._stream.write("\n")
+        self._stream.write("\n" if self._fancy or self._begun else "")
         self._begun = True
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         writable = block.plain.encode(encoding, "replace").decode(encoding)

@@ -10,13 +10,14 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
-from consulguard.model import Incident, Member, Message, Role, Root
+from consulguard.model import Incident, Member, Message, Role, Root, State
 
 AFFECTED_SHOWN = 5
 EVIDENCE_SHOWN = 5
 EVIDENCE_CHARS = 500
 HEADLINE_CHARS = 150
 BODY_LINES = 20
+_ODD = (State.FLAPPING, State.VANISHED, State.UNKNOWN, State.MAINTENANCE)  # states the headline does not tell
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
@@ -113,7 +114,9 @@ def members(incident: Incident, role: Role) -> list[Member]:
 
 
 def _incident_fields(incident: Incident) -> list[tuple[str, str]]:
-    pairs = [("Root cause", f"{root_name(incident.root)} ({incident.confidence:.0%} sure)")]
+    states = {member.state for member in members(incident, Role.ROOT_CAUSE)}
+    odd = "".join(f", {state.value}" for state in _ODD if state in states)
+    pairs = [("Root cause", f"{root_name(incident.root)}{odd} ({incident.confidence:.0%} sure)")]
     for label, role in (("Affected", Role.AFFECTED), ("At risk", Role.AT_RISK)):
         names = [clean(member.name, 80) for member in members(incident, role)]
         if names:

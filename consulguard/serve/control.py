@@ -69,9 +69,11 @@ async def call(
     body = msgspec.json.encode({"command": command, "args": args, "who": who})
     connector = UnixConnector(path=str(path))
     try:
-        async with ClientSession(connector=connector, timeout=ClientTimeout(total=timeout_s)) as session:
-            async with session.post("http://daemon/v1/command", data=body) as response:
-                answer = msgspec.json.decode(await response.read(), type=dict[str, Any])
+        async with (
+            ClientSession(connector=connector, timeout=ClientTimeout(total=timeout_s)) as session,
+            session.post("http://daemon/v1/command", data=body) as response,
+        ):
+            answer = msgspec.json.decode(await response.read(), type=dict[str, Any])
     except TimeoutError:
         raise ConsulguardError(f"the daemon did not answer within {timeout_s:g} s") from None
     except (OSError, ClientError, msgspec.DecodeError) as error:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.support.cluster import Cluster
 
-WELL = {"shop-web": ("c1", "c2"), "shop-cart": ("c1", "c2"), "shop-db": ("c2",)}
+WELL = {"shop-web": ("c1", "c2"), "shop-cart": ("c1", "c2"), "shop-db": ("c2",), "shop-side": ("c1",)}
 MOVED = ("sick", "heals", "fails")  # one instance each, on c2
 EVERY = "500ms"
 
@@ -20,8 +20,8 @@ EVERY = "500ms"
 class Shop:
     """``async with Shop(cluster) as shop``: registered, passing, except ``sick`` and ``heals``.
 
-    ``shop-cart`` has TTL checks, all others HTTP checks answered by this process: ``shop.fail(name)`` and
-    ``shop.heal(name)`` are real even while Consul is not there to be told.
+    ``shop-cart`` has TTL checks, ``shop-side`` an alias of ``shop-web``'s, all others HTTP checks answered by this
+    process: ``shop.fail(name)`` and ``shop.heal(name)`` are real even while Consul is not there to be told.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -70,7 +70,8 @@ class Shop:
     def _service(self, name: str, agent: str) -> dict[str, Any]:
         own = f"{name}-{agent}"
         http = {"HTTP": f"{self._url}/{name}", "Interval": EVERY, "Timeout": "5s"}
-        check = {"TTL": "30s"} if name == "shop-cart" else http
+        ttl, alias = {"TTL": "30s"}, {"AliasService": f"shop-web-{agent}"}
+        check = {"shop-cart": ttl, "shop-side": alias}.get(name, http)
         status = "critical" if name in self._failing else "passing"
         return {"Name": name, "ID": own, "Port": 80, "Check": {"CheckID": own, "Status": status, **check}}
 

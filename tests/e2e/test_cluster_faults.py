@@ -1,7 +1,7 @@
 """Consul's own troubles on a real cluster: none of them is an incident, and none is a reason to act.
 
-The bot's playbooks would act at once on whatever fails in the shop or on any node; ``sick``, ``heals`` and ``fails``
-are the only services that really fail, and no playbook is about them.
+The bot's playbooks would act at once on whatever fails in the shop or on any node; ``sick``, ``heals`` and
+``fails`` are the only services that really fail, and no playbook is about them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def nothing() -> None:
 async def ride_out(
     shop: Shop, bot: Bot, doubt: str, end: Callable[[], Awaitable[None]] = nothing, *, within_s: float = 30.0
 ) -> None:
-    """The fault has begun: the view must say ``doubt``; meanwhile one service heals and one fails. Then ``end``."""
+    """The fault has begun: one service heals, one fails, and the view must say ``doubt``. Then the fault ends."""
     shop.heal("heals")
     shop.fail("fails")
     await bot.doubts(doubt, within_s)
@@ -153,15 +153,19 @@ async def test_all_agents_are_away(cluster: Cluster, shop: Shop, bot: Bot) -> No
     await ride_out(shop, bot, "cannot connect", end)
 
 
-async def test_a_snapshot_is_restored(cluster: Cluster, shop: Shop, bot: Bot) -> None:
-    """Nothing is written meanwhile, so that the bot learns of it by the end of its waiting reads."""
+async def test_a_snapshot_is_restored(cluster: Cluster, shop: Shop, tmp_path: Path) -> None:
+    """A waiting read learns of it when it ends, for Consul does not wake it: within a minute."""
+    token = tmp_path / "token"
+    token.write_text(await watch_token(cluster))
     snapshot = await cluster.save_snapshot()
     late = {"Node": "late", "Address": "127.0.0.9", "Service": {"Service": "late"}}
     await cluster.request("PUT", "/v1/catalog/register", late)
-    await bot.until("late is known", lambda: bot.view.nodes == 6, 60)
-    await cluster.restore_snapshot(snapshot)
-    await ride_out(shop, bot, "the index went back", within_s=75)
-    assert bot.view.nodes == 5
+    async with running(cluster, tmp_path, token_file=token) as bot:
+        await bot.settled(RECOVERY_S)
+        assert bot.view.nodes == 6
+        await cluster.restore_snapshot(snapshot)
+        await ride_out(shop, bot, "the index went back", within_s=75)
+        assert bot.view.nodes == 5
 
 
 async def test_the_connection_limit_is_reached(cluster: Cluster, shop: Shop, tmp_path: Path) -> None:
