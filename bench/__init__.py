@@ -1,1 +1,1 @@
-"""The figures of docs/performance.md: ``python -m bench [detect|storm|decode ...]``. Ratios within one run only."""
+"""The figures of docs/performance.md: ``python -m bench [detect|storm|decode ...]``; ratios in one run."""

@@ -11,7 +11,7 @@ BENCHES = {"detect": detect.main, "storm": storm.main, "decode": decode.main}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all of them if none is named")
+    parser.add_argument("names", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; none: all")
     parser.add_argument("--seconds", type=float, help="length of each measuring window")
     parser.add_argument("--size", choices=("tiny", "small", "large"), help="default: small, for storm large")
     given = parser.parse_args()

@@ -17,7 +17,7 @@ from consulguard.act import ActContext, Action
 from consulguard.act.runner import perform, probe
 from consulguard.app.codec import encode
 from consulguard.app.lanes import Lanes
-from consulguard.app.past import fold
+from consulguard.app.past import JOURNAL, fold
 from consulguard.clock import Clock
 from consulguard.coordinate import Lease
 from consulguard.engine import EngineState, step
@@ -79,6 +79,7 @@ class Daemon:
         self._watcher = rooms.watcher(self._inbox.put)
         self._timer: asyncio.TimerHandle | None = None
         self._last_snapshot = 0
+        self._doubt = ""
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._turning = asyncio.Lock()
         self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
@@ -106,7 +107,8 @@ class Daemon:
 
     async def open(self) -> None:
         """Fold the journal into the state and tell the watcher what was not passing when it ended."""
-        self.state, self.seq = await fold(self.rooms.store)
+        past = await fold(self.rooms.store)
+        self.state, self.seq, self._doubt = past.state, past.seq, past.doubt
         self._last_snapshot = self.seq
         self._watcher.resume(health.known(self.state.health))
 
@@ -117,7 +119,8 @@ class Daemon:
         life = Started(at=at, life=secrets.token_hex(8), version=__version__)
         dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
         lost = self.rooms.store.behind
-        stop = [Commanded(at=at, command="stop", who="journal", args={"reason": lost})] if lost else []
+        reasons = [reason for reason in (lost, self._doubt) if reason]
+        stop = [Commanded(at=at, command="stop", who=JOURNAL, args={"reason": reason}) for reason in reasons]
         await self._process([dropped, self._configured(at), life, *stop])
         if lost:  # it is on record now: from here the journal as it stands is the truth, and a person resumes
             await self.rooms.store.accept(self.seq)
@@ -166,6 +169,7 @@ class Daemon:
             self.rooms.failpoint("app.after_journal")
             if any(isinstance(e, Do) for e in effects):
                 self.rooms.failpoint("app.after_intent")
+                await self._keep_snapshot()  # another version would replay to other decisions; these are made
             self._dispatch(effects, messages)
             if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
                 await self._keep_snapshot()
@@ -243,7 +247,7 @@ class Daemon:
         return await self.rooms.store.compact(keep_after) if keep_after else 0
 
     async def _keep_snapshot(self) -> None:
-        """A snapshot only saves time at the next start: without one the journal is replayed from further back."""
+        """Without one the next start replays the journal from further back, and that with its own version."""
         if self._torn:
             return
         try:

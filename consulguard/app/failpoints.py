@@ -2,8 +2,8 @@
 
 They exist to prove what happens when we die at the worst moment; without the variable they do nothing.
 
-The points, in the order they are passed: ``app.after_journal`` (each commit), ``app.after_intent`` (a commit with an
-intent in it), ``act.before_send``, ``act.after_send``, ``app.before_result``.
+The points, in the order they are passed: ``app.after_journal`` (each commit), ``app.after_intent`` (a commit that
+holds an intent), ``act.before_send``, ``act.after_send``, ``app.before_result``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ async def command(loaded: Loaded, name: str, args: dict[str, Any], who: str) -> 
     store = journal(loaded, ())
     await store.open()
     try:
-        state, _ = await fold(store)
+        state = (await fold(store)).state
         event = Commanded(at=SystemClock().now(), command=name, who=who, args=args)
         await store.append([Draft(at=event.at, kind="event", body=encode(event), epoch=state.epoch)])
     finally:

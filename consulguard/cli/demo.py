@@ -108,10 +108,8 @@ class _Demo:
 
     async def dead_node(self) -> None:
         await self._break("node rack-1 dies with three instances on it", self.mesh.kill_node("rack-1"))
-        async with asyncio.TaskGroup() as group:
-            provider = group.create_task(self._provide_nodes())
-            await self._resolved()
-            provider.cancel()
+        await self._provide_node()
+        await self._resolved()
 
     async def flapping(self) -> None:
         await self._break("cart-1 is ill and well in turns", self.mesh.flap("cart", "cart-1"))
@@ -165,10 +163,11 @@ class _Demo:
                 raise TimeoutError(f"waited {PATIENCE_S:g} s for {what}")
             await asyncio.sleep(0.1)
 
-    async def _provide_nodes(self) -> None:
+    async def _provide_node(self) -> None:
         """Stands for the cloud: a node that is ordered in Consul's KV comes back."""
-        while not await self.mesh.ordered(stage.ORDERS):
-            await asyncio.sleep(0.5)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await self.mesh.ordered(stage.ORDERS):
+                await asyncio.sleep(0.5)
         await self.mesh.restore()
 
     # ---- the end

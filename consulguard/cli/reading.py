@@ -73,7 +73,7 @@ async def past(loaded: config.Loaded) -> EngineState | None:
     store = SqliteStore(path, readonly=True)
     try:
         await store.open()
-        state, _ = await fold(store)
+        state = (await fold(store)).state
     except (StoreUnavailable, StoreCorrupt) as error:
         log.warning("journal_not_read", reason=str(error), unknown="pauses, attempts and the storm brake")
         return None

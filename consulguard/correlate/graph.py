@@ -153,7 +153,7 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
         return self.index.zones
 
     def units(self, node: str) -> dict[str, int]:
-        """Service -> instances on the node, sidecars left out. Where the node was not read in detail, as its services tell."""
+        """Service -> instances on the node, sidecars left out. Of a node not read in detail: as services tell."""
         fact = self.nodes.get(node)
         found: Mapping[str, int] = {}
         if fact is not None and fact.instances is not None:

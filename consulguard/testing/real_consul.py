@@ -95,6 +95,11 @@ class ConsulAgent:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process; 0 when there is none."""
+        return self._process.pid if self._process is not None else 0
+
     def launch(self) -> None:
         """Start the process and return at once."""
         self.folder.mkdir(parents=True, exist_ok=True)

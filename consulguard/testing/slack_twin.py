@@ -111,6 +111,12 @@ class SlackTwin:
         """Every answer comes that much later, until it is set back to 0."""
         self._slow_s = seconds
 
+    def heal(self) -> None:
+        """End every fault."""
+        for queue in (self._limited, self._statuses, self._errors):
+            queue.clear()
+        self._lost, self._slow_s = 0, 0.0
+
     # ---- what a test asks
 
     def channel(self, name: str) -> SlackChannel:

@@ -30,6 +30,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     apply: Callable[[Answer], Awaitable[None]]
     params: Mapping[str, str] = {}
     rate: float = 1.0  # reads a second at most, once ``burst`` is used up
+    quick_rate: float = 0.0  # the same after news in a body no larger than settings.quick_bytes; 0: no difference
     big_rate: float = 0.0  # the same while the body is larger than settings.big_bytes; 0: no difference
     burst: int = 2
     essential: bool = True  # False: a refusal is told, but costs no trust
@@ -55,6 +56,7 @@ class Feed:
         self._settings = settings
         self._resync = resync
         self._digest = b""
+        self._waits = False  # the last answer without news came after the whole wait
         self._agent = ""  # that gave the last answer
         self._generation = 0  # of resets: an answer to a question from before a reset moves nothing
         self._whole = False  # an answer without the filtered mark has been seen
@@ -81,22 +83,36 @@ class Feed:
     async def turn(self) -> None:
         """One look: wait for its turn, ask, take the answer or the blow."""
         await self._pause(self._bucket.delay())
-        generation = self._generation
+        generation, index, wait_s = self._generation, self.index, self._view.wait_s
+        began = asyncio.get_running_loop().time()
         try:
-            answer = await self._unless_nudged(self._ask())
-            if answer is not None:
+            answer = await self._unless_nudged(self._ask(wait_s))
+            if answer is None:
+                return
+            took_s = asyncio.get_running_loop().time() - began
+            if index and answer.index == index and self._is_restored(took_s, wait_s):
+                await self._resync(f"{self.source.name}: Consul's state was replaced: a snapshot was restored")
+            else:
                 await self._take(answer, generation)
         except ConsulRefused as error:
             await self._refused(error)
         except (ConsulUnavailable, BadAnswer) as error:
             await self._failed(error)
 
-    def _ask(self) -> Awaitable[Answer]:
+    def _is_restored(self, took_s: float, wait_s: float) -> bool:
+        """Of an answer that says nothing new: a wait that ends early means that the server has thrown away what it
+        watched, and asked with the old index again would stay blind. Only a server known to wait is judged by it.
+        """
+        whole, known = took_s >= wait_s * 0.95, self._waits
+        self._waits = whole
+        return known and not whole
+
+    def _ask(self, wait_s: float) -> Awaitable[Answer]:
         return self._client.get(
             self.source.path,
             params=self.source.params,
             index=self.index,
-            wait_s=self._view.wait_s,
+            wait_s=wait_s,
             max_bytes=self._settings.list_bytes,
             missing_ok=self.source.missing_ok,
         )
@@ -143,10 +159,17 @@ class Feed:
             await self.source.apply(answer)
         elif self.source.woke is not None:
             self.source.woke()
-        if self.source.big_rate:
-            big = len(answer.body) > self._settings.big_bytes
-            self._bucket.rate = self.source.big_rate if big else self.source.rate
+        self._bucket.rate = self._pace(len(answer.body), news=digest != self._digest)
         return digest
+
+    def _pace(self, size: int, *, news: bool) -> float:
+        """News is worth being quick for; a set that is empty wakes us on every write, which is none."""
+        source, settings = self.source, self._settings
+        if size > settings.big_bytes:
+            return source.big_rate or source.rate
+        if news and size <= settings.quick_bytes:
+            return source.quick_rate or source.rate
+        return source.rate
 
     async def _refused(self, error: ConsulRefused) -> None:
         """A no is not "nothing there": what the feed would say is unknown now."""

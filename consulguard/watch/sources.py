@@ -24,11 +24,12 @@ def health_sources(health: HealthFeeds, settings: WatchSettings) -> list[Source]
             name=name,
             path=f"/v1/{name}",
             apply=partial(health.apply, name),
-            rate=settings.health_rate,
+            rate=rate,
+            quick_rate=settings.health_rate_quick,
             big_rate=settings.health_rate_big,
             burst=settings.health_burst,
         )
-        for name in (CRITICAL, WARNING)
+        for name, rate in ((CRITICAL, settings.health_rate), (WARNING, settings.health_rate_warning))
     ]
 
 

@@ -93,8 +93,12 @@ class ViewKeeper:
         self.dirty.set()
 
     def resync(self, reason: str) -> None:
-        """All data are being read anew; nothing is believed until ``AUDITS`` audits in a row agree."""
-        self._audits_left, self._audit_reason = AUDITS, reason
+        """All data are being read anew; nothing is believed until ``AUDITS`` audits in a row agree. Of several
+        reasons in a row the first stays: the others mostly follow from it.
+        """
+        if not self._audits_left:
+            self._audit_reason = reason
+        self._audits_left = AUDITS
         self.unsettle()
 
     def audited(self, agrees: bool) -> None:

@@ -154,7 +154,6 @@ async def test_all_agents_are_away(cluster: Cluster, shop: Shop, bot: Bot) -> No
 
 
 async def test_a_snapshot_is_restored(cluster: Cluster, shop: Shop, tmp_path: Path) -> None:
-    """A waiting read learns of it when it ends, for Consul does not wake it: within a minute."""
     token = tmp_path / "token"
     token.write_text(await watch_token(cluster))
     snapshot = await cluster.save_snapshot()
@@ -163,8 +162,10 @@ async def test_a_snapshot_is_restored(cluster: Cluster, shop: Shop, tmp_path: Pa
     async with running(cluster, tmp_path, token_file=token) as bot:
         await bot.settled(RECOVERY_S)
         assert bot.view.nodes == 6
+        shop.heal("heals")  # and with this news seen, the feed waits for the next
+        await bot.until("healed", lambda: bot.health("heals") is State.PASSING, 15)
         await cluster.restore_snapshot(snapshot)
-        await ride_out(shop, bot, "the index went back", within_s=75)
+        await ride_out(shop, bot, "a snapshot was restored")
         assert bot.view.nodes == 5
 
 

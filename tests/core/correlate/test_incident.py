@@ -127,7 +127,7 @@ def test_a_victim_left_alone_when_its_root_recovers_keeps_the_incident():
     story = Story(*CHAIN)
     (opened,) = story.now(0, [*down("b"), *down("c")])
     story.now(9, down("b"))
-    assert (story.one().id, names(story.one())) == (opened.id, ("service", "c")), "who recovers last is not to blame"
+    assert (story.one().id, names(story.one())) == (opened.id, ("service", "c")), "the last one to recover"
     story.now(38, down("b"))
     assert names(story.one()) == ("service", "c")
     story.now(39, down("b"))

@@ -64,11 +64,10 @@ class RealChain(ConnectMesh):
             await super().kill(name)
             return
         for pid in self._pids.read_text().split() if self._pids.exists() else ():
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, FileNotFoundError):  # that one is gone
                 if BACKEND.name in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
                     os.kill(int(pid), signal.SIGKILL)
 
     async def stop(self) -> None:
-        with suppress(FileNotFoundError):
-            await self.kill("c")
+        await self.kill("c")
         await super().stop()

@@ -173,16 +173,14 @@ def test_a_changed_journal_is_not_sound(cli):
     assert cli.with_config("journal", "verify", "-o", "json").json["ok"] is False
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a database, whatever its name says" * 50])
-def test_a_file_that_is_no_journal(cli, damage):
+def test_a_file_that_is_no_journal(cli):
     (cli.folder / "state").mkdir()
-    (cli.folder / "state/journal.sqlite").write_bytes(damage)
-    done = cli.with_config("journal", "tail")
-    assert done.code in (0, 74)
-    assert cli.with_config("plan").code == 0  # says so, and plans without the past
-    if damage:
-        assert done.code == 74
-        assert "journal_not_read" in cli.with_config("plan").err
+    (cli.folder / "state/journal.sqlite").write_bytes(b"not a database, whatever its name says" * 50)
+    assert cli.with_config("journal", "tail").code == 74
+    assert cli.with_config("run").code == 74
+    plan = cli.with_config("plan")  # goes on without the past, and says so
+    assert plan.code == 0
+    assert "journal_not_read" in plan.err
 
 
 def test_no_seeded_secret_is_told_anywhere(cli, mesh):

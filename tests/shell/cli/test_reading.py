@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 from ruamel.yaml import YAML
 
-from tests.shell.cli.support import send
+from tests.shell.cli.support import register, send
 
 pytestmark = pytest.mark.real
 
@@ -206,7 +206,7 @@ class TestPeople:
             assert process.wait(60) == 0
             return text.decode()
 
-        assert "\x1b[31mcritical" in on_terminal() or "\x1b[33mwarning" in on_terminal()
+        assert "\x1b[33mwarning" in on_terminal()
         assert not re.search(r"\x1b\[3\dm", on_terminal(NO_COLOR="1"))
 
     def test_a_reader_that_goes_away(self, seeing):
@@ -281,14 +281,21 @@ class TestExitCodes:
 
     @pytest.mark.parametrize(
         ("service", "code", "word"),
-        [("a", 0, "OK"), ("w", 1, "WARNING"), ("c", 2, "CRITICAL"), ("none", 3, "UNKNOWN"), ("", 1, "WARNING")],
+        [("a", 0, "OK"), ("w", 1, "WARNING"), ("c", 1, "WARNING"), ("none", 3, "UNKNOWN"), ("", 1, "WARNING")],
     )
     def test_nagios(self, seeing, service, code, word):
         done = seeing.with_config("status", "--nagios", *([service] if service else []))
-        if service in ("c", ""):  # degraded or critical: what the tables of the service level say of one of three
-            code, word = {"WARNING": (1, "WARNING")}.get(done.out.split()[0], (2, "CRITICAL"))
         assert (done.code, done.out.split()[0]) == (code, word)
         assert done.out.count("\n") == 1
+
+    def test_nagios_critical(self, seeing, mesh):
+        register(mesh.address, "z", "critical")
+        try:
+            done = seeing.with_config("status", "--nagios")
+        finally:
+            send(mesh.address, "PUT", "/agent/service/deregister/z1")
+        assert done.code == 2
+        assert re.fullmatch(r"CRITICAL - z\|services=\d+ not_passing=\d+\n", done.out)
 
     @pytest.mark.parametrize("verb", ["plan", "topology", "status", "explain c", "incident list", "check"])
     def test_no_consul_is_exit_code_5_and_one_sentence(self, cli, verb):
