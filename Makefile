@@ -11,6 +11,7 @@ demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (F
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
 
 test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
+	@bash scripts/install-test-tools.sh
 	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest $(ARGS)
 
 check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,31 @@ pytest_plugins = ["tests.support.consul", "tests.support.mesh"]
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+REQUIRE_REAL = os.environ.get("CONSULGUARD_REQUIRE_REAL") == "1"
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def unskipped(report: Report, name: str) -> Report:
+    """Where everything real is required, a skip would only hide that something is missing: it fails."""
+    if REQUIRE_REAL and report.skipped and not hasattr(report, "wasxfail"):
+        told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{name} was skipped, and CONSULGUARD_REQUIRE_REAL=1 allows no skip. {told}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return unskipped((yield), item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return unskipped((yield), collector.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -213,11 +213,6 @@ class Action(ABC, Generic[P]):
             destructive=cls.destructive,
             idempotent_param=cls.idempotent_param,
         )
-
-    @classmethod
-    def idempotent_for(cls, params: Mapping[str, Any]) -> bool:
-        """Whether doing it twice with these params is doing it once."""
-        return cls.idempotent or (cls.idempotent_param and params.get("idempotent") is True)
 
     def parse(self, target: Target, params: JsonObject) -> P:
         """Validated params. Raises ActionRefused with one sentence; looks at nothing outside."""

@@ -176,18 +176,24 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
     """The next moment at which time alone changes something."""
     moments = [
         health.next_wake(state.health),
-        correlate.next_wake(state.book, state.policy.correlate),
+        _correlate_at(state, at),
         storm.next_wake(state.storm, state.policy.guard),
         planning.next_wake(state),
         tell.next_wake(state, at),
         *(p.until for p in state.pauses),
     ]
-    if state.dirty:
-        moments.append((state.correlated_at or at) + timedelta(seconds=_gap_s(state)))
-        moments.append(at + timedelta(seconds=DESCRIBE_S / 4))
     soon = at + timedelta(milliseconds=50)
     wanted = [max(m, soon) for m in moments if m is not None]
     return [Wake(at=min(wanted))] if wanted else []
+
+
+def _correlate_at(state: EngineState, at: datetime) -> datetime | None:
+    """When incidents are to be worked out next. What is due and still held back waits for the gap, or for facts."""
+    due = correlate.next_wake(state.book, state.policy.correlate)
+    if not state.dirty and (due is None or due > at):
+        return due
+    free = (state.correlated_at or at) + timedelta(seconds=_gap_s(state))
+    return free if free > at else at + timedelta(seconds=DESCRIBE_S / 4)
 
 
 def snapshot(state: EngineState) -> bytes:

@@ -18,7 +18,7 @@ _OPEN = (IncidentState.OPEN, IncidentState.RECOVERING)
 def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyEffect]:
     """The messages that are new or differ from what was last told."""
     drafts = [m for m in (_storm(state, at), _view(state, at), _pause(state, at)) if m is not None]
-    known = {i.id: i for i in changed} | {i.id: i for i in correlate.open_incidents(state.book)}
+    known = {i.id: i for i in changed} | {i.id: i for i in _with_news(state, at)}
     for run in state.runs.values():  # it may end after its incident did
         if run.updated_at == at and (incident := correlate.find(state.book, run.incident_id)) is not None:
             known.setdefault(incident.id, incident)
@@ -26,6 +26,13 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
     for key in [k for k in state.told if k.startswith("inc-") and k not in state.book.incidents]:
         del state.told[key]  # its id never comes again
     return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
+
+
+def _with_news(state: EngineState, at: datetime) -> list[Incident]:
+    """Open incidents that nobody was told of yet, or that were planned anew just now: the others say the same."""
+    plans, told = state.plans, state.told
+    incidents = correlate.open_incidents(state.book)
+    return [i for i in incidents if i.id not in told or (i.id in plans and plans[i.id].at == at)]
 
 
 def next_wake(state: EngineState, at: datetime) -> datetime | None:

@@ -33,20 +33,12 @@ class Census:
         self.services: dict[str, ServiceFact] = {}
         self.nodes: dict[str, NodeFact] = {}
         self.proxies: dict[str, set[str]] = defaultdict(set)  # service -> its sidecars' services
+        self.instances = self.workloads = 0  # of the whole fleet; workloads are instances that are no sidecars
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every service of the catalog."""
         return tuple(self._tags)
-
-    @property
-    def instances(self) -> int:
-        return sum(fact.count for fact in self.services.values())
-
-    @property
-    def workloads(self) -> int:
-        """Instances that are no sidecars."""
-        return sum(fact.count for fact in self.services.values() if fact.kind != PROXY)
 
     # ---- lists
 
@@ -55,6 +47,7 @@ class Census:
         gone: list[ServiceFact] = []
         for name in self._tags.keys() - tags.keys():
             fact = self.services.pop(name, None)
+            self._count(fact, None)
             self.proxies.pop(name, None)
             if fact is not None:
                 self.proxies[fact.destination].discard(name)
@@ -163,7 +156,14 @@ class Census:
         if fact.destination:
             self.proxies[fact.destination].add(name)
         self.services[name] = fact
+        self._count(old, fact)
         return [fact]
+
+    def _count(self, old: ServiceFact | None, new: ServiceFact | None) -> None:
+        for fact, sign in ((old, -1), (new, 1)):
+            if fact is not None:
+                self.instances += sign * fact.count
+                self.workloads += sign * fact.count * (fact.kind != PROXY)
 
     def _keep_node(self, fact: NodeFact, *, relied_on: bool = False) -> list[Fact]:
         old = self.nodes.get(fact.target.node)

@@ -115,8 +115,7 @@ class Crawler:
         """Emit facts at once, those that wait included."""
         batch, self._facts = [*self._facts, *facts], []
         self._view.services = len(self._census.names)
-        self._view.instances = self._census.instances
-        self._view.workloads = self._census.workloads
+        self._view.instances, self._view.workloads = self._census.instances, self._census.workloads
         self._view.nodes = len(self._census.nodes)
         for start in range(0, len(batch), FLUSH):
             await self._emit(Learned(at=self._clock.now(), facts=tuple(batch[start : start + FLUSH])))
@@ -133,12 +132,13 @@ class Crawler:
                 for node in self.queue.tick(now):
                     self._facts += self._census.node_calm(node, self._clock.now())
             item, delay = self.queue.next(now)
-            if self._facts and (delay > 0 or len(self._facts) >= FLUSH or now - self._since >= FLUSH_S):
+            left = self._since + FLUSH_S - now if self._facts else 1.0
+            if self._facts and (left <= 0 or len(self._facts) >= FLUSH):
                 await self.tell(())
-            if item is not None and delay <= 0:
+            elif item is not None and delay <= 0:
                 await self._read(item)
             else:
-                await self._wait(min(delay, 1.0))
+                await self._wait(min(delay, left))
 
     async def _read(self, item: Item) -> None:
         self.queue.started(item, self._now())

@@ -153,20 +153,15 @@ async def test_all_agents_are_away(cluster: Cluster, shop: Shop, bot: Bot) -> No
     await ride_out(shop, bot, "cannot connect", end)
 
 
-async def test_a_snapshot_is_restored(cluster: Cluster, shop: Shop, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    token.write_text(await watch_token(cluster))
+async def test_a_snapshot_is_restored(cluster: Cluster, shop: Shop, bot: Bot) -> None:
+    shop.heal("heals")  # with this news seen the feed waits for the next, and can learn of the snapshot at once
+    await bot.until("healed", lambda: bot.health("heals") is State.PASSING, 15)
     snapshot = await cluster.save_snapshot()
     late = {"Node": "late", "Address": "127.0.0.9", "Service": {"Service": "late"}}
     await cluster.request("PUT", "/v1/catalog/register", late)
-    async with running(cluster, tmp_path, token_file=token) as bot:
-        await bot.settled(RECOVERY_S)
-        assert bot.view.nodes == 6
-        shop.heal("heals")  # and with this news seen, the feed waits for the next
-        await bot.until("healed", lambda: bot.health("heals") is State.PASSING, 15)
-        await cluster.restore_snapshot(snapshot)
-        await ride_out(shop, bot, "a snapshot was restored")
-        assert bot.view.nodes == 5
+    await cluster.restore_snapshot(snapshot)
+    await ride_out(shop, bot, "a snapshot was restored")
+    await bot.until("the nodes of the snapshot", lambda: bot.view.nodes == 5, 10)
 
 
 async def test_the_connection_limit_is_reached(cluster: Cluster, shop: Shop, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from consulguard.act.base import safe_instance, safe_name
 from consulguard.act.text import masked, masked_argv, tidy
 from consulguard.errors import ActionRefused
 from consulguard.model import Target
+from consulguard.plan.run import is_idempotent
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,9 +123,9 @@ def test_only_the_literal_true_makes_it_idempotent(name: str) -> None:
     action = ACTIONS[name]
     assert action.info().idempotent is False
     assert action.info().idempotent_param is True
-    assert action.idempotent_for({"idempotent": True}) is True
-    assert not any(action.idempotent_for({"idempotent": v}) for v in (False, "true", 1, None))
-    assert action.idempotent_for({}) is False
+    assert is_idempotent(action.info(), intent(name, {"idempotent": True}))
+    for params in ({"idempotent": False}, {"idempotent": "true"}, {"idempotent": 1}, {"idempotent": None}, {}):
+        assert not is_idempotent(action.info(), intent(name, params))
 
 
 def test_secrets_are_masked() -> None:
