@@ -10,9 +10,12 @@ CONSUL := $(CACHE)/usr/bin/consul
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
 
+# Most tests wait for servers: four at once keep two cores busy. One file stays on one worker, with its servers.
+WORKERS ?= 4
+
 test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
 	@bash scripts/install-test-tools.sh
-	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest $(ARGS)
+	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.
 	$(BIN)/ruff check .

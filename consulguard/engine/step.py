@@ -188,7 +188,7 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
 
 
 def _correlate_at(state: EngineState, at: datetime) -> datetime | None:
-    """When incidents are to be worked out next. What is due and still held back waits for the gap, or for facts."""
+    """When incidents are to be worked out next. What is due but held back waits for the gap, or for facts."""
     due = correlate.next_wake(state.book, state.policy.correlate)
     if not state.dirty and (due is None or due > at):
         return due

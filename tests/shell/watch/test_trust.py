@@ -130,14 +130,25 @@ async def test_an_index_that_is_none_starts_the_feed_anew(twin, twin_hand, meddl
         await told_nothing(w, unique, 0.5)
 
 
-async def test_an_index_that_goes_back_resyncs_everything(twin, twin_hand, unique):
+async def test_an_index_that_goes_back_is_another_history(twin, twin_hand, meddler, unique):
+    await twin_hand.service(unique, status="critical")
+    async with Watching(meddler.address, settings=OFTEN) as w:
+        await w.settled()
+        meddler.instead[CRITICAL] = answering("[]", headers={**GOOD, "X-Consul-Index": "2"})
+        await w.distrusts("went back")
+        meddler.instead.clear()
+        await w.trusts_again()
+        await told_nothing(w, unique, 0.5)
+
+
+async def test_a_restored_snapshot_resyncs_everything(twin, twin_hand, unique):
     gone = f"{unique}x"
     await twin_hand.service(unique, status="critical")
     await twin_hand.service(gone, status="critical")
     async with Watching(twin.address, settings=quick(wait_s=1.0, audit_s=2.0)) as w:
         await w.settled()
         twin.drop_index()
-        view = await w.distrusts("went back")
+        view = await w.distrusts("restored")
         assert "audits must agree" in str(view.reasons)
         await twin_hand.put(f"/agent/service/deregister/{gone}1")
         await w.trusts_again()
