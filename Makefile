@@ -10,12 +10,18 @@ CONSUL := $(CACHE)/usr/bin/consul
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
 
-# Most tests wait for servers: four at once keep two cores busy. One file stays on one worker, with its servers.
-WORKERS ?= 4
+# Most tests wait for servers: several at once keep two cores busy. One file stays on one worker, with its servers.
+# The end-to-end ones come last, with less beside them. TESTS=path runs only those, ARGS goes to pytest.
+PYTEST = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest --dist loadfile $(ARGS)
 
 test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
 	@bash scripts/install-test-tools.sh
-	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+ifdef TESTS
+	$(PYTEST) -n 2 $(TESTS)
+else
+	$(PYTEST) -n 4 --ignore=tests/e2e
+	$(PYTEST) -n 2 tests/e2e
+endif
 
 check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.
 	$(BIN)/ruff check .

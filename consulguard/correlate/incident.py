@@ -21,8 +21,9 @@ import msgspec
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import ACTIVE, Book, open_incidents
 from consulguard.correlate.coverage import Coverage
-from consulguard.correlate.keys import incident_id, root_key, root_target
-from consulguard.model import Explanation, Incident, IncidentState, Member, Role, Root, State, Trouble
+from consulguard.correlate.keys import incident_id, root_key
+from consulguard.correlate.unclaimed import Unclaimed
+from consulguard.model import Explanation, Incident, IncidentState, Member, Role, State, Trouble
 from consulguard.policy import CorrelatePolicy
 
 CLOSED_MAX = 200  # closed incidents kept; the journal has them all
@@ -84,12 +85,9 @@ class _Turn:
 
     def run(self, explanations: tuple[Explanation, ...]) -> None:
         active = {incident.id: incident for incident in open_incidents(self.book)}
-        abating: set[str] = set()
-        for incident in active.values():
-            left = self._left_of(incident, explanations)
-            if left:
-                explanations = tuple(e for e in explanations if e not in left)
-                abating.add(incident.id)
+        unclaimed = Unclaimed(explanations, [self.coverage.keys(e.members) for e in explanations])
+        abating = {key for key, incident in active.items() if self._abates(incident, unclaimed)}
+        explanations = unclaimed.rest()
         matched = self._match(explanations, active)
         resolved = self._resolved()
         for position, explanation in enumerate(explanations):
@@ -102,25 +100,24 @@ class _Turn:
 
     # ---- who continues whom
 
-    def _left_of(self, old: Incident, explanations: tuple[Explanation, ...]) -> tuple[Explanation, ...]:
-        """What is left of an incident that only shrinks, its root being well again or never seen to fail."""
+    def _abates(self, old: Incident, unclaimed: Unclaimed) -> bool:
+        """Whether the incident only shrinks, its root being well again or never seen to fail. Claims the rest."""
         covered = set(self.book.covers.get(old.id, ()))
-        left = {e: self.coverage.keys(e.members) for e in explanations}
-        mine = tuple(e for e, things in left.items() if covered.issuperset(things))
-        things = {thing for e in mine for thing in left[e]}
-        same = any(_same_place(e.root, old.root) for e in explanations)
-        if not mine or same or things == covered:
+        mine = unclaimed.within(covered)
+        things = {thing for n in mine for thing in unclaimed.things[n]}
+        if not mine or unclaimed.names(old.root) or things == covered:
             self.book.abating.pop(old.id, None)
-            return ()
+            return False
         since = self.book.abating.setdefault(old.id, self.at)
         if self.at >= since + timedelta(seconds=self.policy.resolve_s):
-            return ()
+            return False
+        unclaimed.claim(mine)
         self.now.update(dict.fromkeys(sorted(things), old.id))
         self.book.quiet.pop(old.id, None)
         self.book.holds.pop(old.id, None)
         members = tuple(self._present(member) for member in old.members)
         self._put(old, msgspec.structs.replace(old, state=IncidentState.OPEN, members=members))
-        return mine
+        return True
 
     def _match(self, explanations: tuple[Explanation, ...], active: Mapping[str, Incident]) -> dict[int, str]:
         """Position of an explanation -> id of the active incident it continues."""
@@ -275,14 +272,6 @@ class _Turn:
         if old is not None:
             new = msgspec.structs.replace(new, version=old.version + 1, updated_at=self.at)
         self.book.incidents[new.id] = self.told[new.id] = new
-
-
-def _same_place(one: Root, other: Root) -> bool:
-    """The same root, or a service and an instance of it: to tell which of the two is no change of mind."""
-    if root_key(one) == root_key(other):
-        return True
-    kinds = {one.kind, other.kind} <= {"service", "instance"}
-    return kinds and root_target(one).of_service() == root_target(other).of_service()
 
 
 def _worth_telling(old: Incident, new: Incident) -> bool:

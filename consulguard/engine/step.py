@@ -33,6 +33,7 @@ CROWD = 1_000  # not passing at once: from here on what costs in proportion to t
 CORRELATED_A_SECOND = 5_000  # not passing: working out the incidents of so many may be done once a second
 WATCH_AT_MOST = 500  # targets to be read first at once: who names more names none
 DOUBT_S = 10.0  # how long something must have failed to count while the view is not trusted
+WATCH_AGAIN_S = 120.0  # the watcher forgets after WatchSettings.linger_s, which must be longer
 DESCRIBE_S = 2.0  # how long incidents wait for the facts about something that just failed
 
 
@@ -44,8 +45,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
         state.dirty = True
     changed = _correlate(state, at)
     _storm(state, at)
-    if changed:
-        effects.append(Watch(targets=_of_interest(changed)))
+    effects += _watch(state, changed, at)
     effects += planning.plan_open(state, {i.id for i in changed}, at)
     effects += running.advance(state, at)
     effects += tell.news(state, changed, at)
@@ -134,6 +134,14 @@ def _believed(state: EngineState, at: datetime) -> tuple[Mapping[str, Trouble], 
     since = at - timedelta(seconds=DOUBT_S)
     lasting = {key: t for key, t in troubles.items() if t.not_passing_since <= since}
     return lasting, len(lasting) < len(troubles)
+
+
+def _watch(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyEffect]:
+    """Of interest is what changed; now and then all that is open, or what is known of it would grow old."""
+    last = state.watched_at
+    if last is None or (at - last).total_seconds() >= WATCH_AGAIN_S:
+        changed, state.watched_at = correlate.open_incidents(state.book), at
+    return [Watch(targets=_of_interest(changed))] if changed else []
 
 
 def _of_interest(changed: list[Incident]) -> tuple[Target, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from heapq import heappop, heappush
 
 from consulguard.watch.settings import WatchSettings
 
@@ -22,6 +23,7 @@ class CrawlQueue:
     def __init__(self, settings: WatchSettings) -> None:
         self._settings = settings
         self._urgent: dict[Item, float] = {}  # item -> not before
+        self._soonest: list[tuple[float, Item]] = []  # heap of the same; an entry is stale unless they agree
         self._fresh: dict[str, None] = {}
         self._round: deque[str] = deque()
         self._quick = 0  # routine reads still to be done at the steady rate
@@ -37,7 +39,7 @@ class CrawlQueue:
         """These are in trouble or in focus from now on: read them first, in detail."""
         for item in items:
             if item not in self._until:  # its details have not been read so far
-                self._urgent[item] = now
+                self._put(item, now)
             self._until[item] = now + self._settings.linger_s
             self._urge(item, now)
 
@@ -64,8 +66,10 @@ class CrawlQueue:
     def next(self, now: float) -> tuple[Item | None, float]:
         """The item to read and when (seconds from now, 0: at once); None: nothing to read at all."""
         waiting: list[tuple[float, int, Item]] = []
-        if self._urgent:
-            item, due = min(self._urgent.items(), key=lambda pair: pair[1])
+        while self._soonest and self._urgent.get(self._soonest[0][1]) != self._soonest[0][0]:
+            heappop(self._soonest)
+        if self._soonest:
+            due, item = self._soonest[0]
             waiting.append((max(due, self._free_at["urgent"]), 0, item))
         if self._fresh:
             waiting.append((self._free_at["fresh"], 1, ("service", next(iter(self._fresh)))))
@@ -97,7 +101,7 @@ class CrawlQueue:
     def again(self, item: Item, now: float) -> None:
         """Reading ``item`` failed: as if it had not been tried, but not at once."""
         if item in self._until:
-            self._urgent.setdefault(item, now + AGAIN_S)
+            self._put(item, now + AGAIN_S)
         elif item[0] == "service":
             self._fresh[item[1]] = None
 
@@ -117,7 +121,12 @@ class CrawlQueue:
 
     def _urge(self, item: Item, now: float) -> None:
         last = self._read_at.get(item)
-        self._urgent.setdefault(item, now if last is None else max(now, last + AGAIN_S))
+        if item not in self._urgent:
+            self._put(item, now if last is None else max(now, last + AGAIN_S))
+
+    def _put(self, item: Item, due: float) -> None:
+        self._urgent[item] = due
+        heappush(self._soonest, (due, item))
 
     def _routine_gap_s(self) -> float:
         steady = 1 / self._settings.crawl_rate_steady

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 
 import msgspec
-import pytest
 from consulguard.correlate import Book, Graph, blame, learn, open_incidents, root_key, subjects, topology, update
 from consulguard.correlate.cycles import components
 from consulguard.model import EdgesFact, Fact, NodeFact, Role, ServiceFact, State, Trouble
@@ -201,29 +198,6 @@ def fleet(services: int) -> list[Fact]:
         )
         for i in range(services)
     ]
-
-
-def seconds(work: Callable[[], object]) -> float:
-    best = 9.0
-    for _ in range(3):
-        started = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - started)
-    return best
-
-
-@pytest.mark.slow
-def test_what_it_costs_is_what_fails_not_what_there_is():
-    """A ratio of two runs on the same machine: a mesh ten times as large makes a small incident no dearer."""
-    small, large = graph(*fleet(1_000)), graph(*fleet(10_000))
-
-    def cost(mesh: Graph) -> float:
-        found = {}
-        for fact in [f for f in mesh.services.values() if isinstance(f, ServiceFact)][500:510]:
-            found |= troubles(*(bad(inst(fact.target.service, n)) for n in fact.nodes))
-        return seconds(lambda: blame(mesh, found, at(60), POLICY))
-
-    assert cost(large) < max(10 * cost(small), 0.05)
 
 
 def test_facts_of_other_kinds_are_replaced_not_added():

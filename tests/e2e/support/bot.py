@@ -65,7 +65,7 @@ class Bot:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    async def died(self, within_s: float = 30.0) -> None:
+    async def died(self, within_s: float = 90.0) -> None:
         """Wait until its fail-point has killed it."""
         assert await self._ended(within_s) == -signal.SIGKILL, self.output()
         self._process = None

@@ -20,7 +20,7 @@ HTTP = ("http.request, idempotent", "http.request, not idempotent")
 EXEC = ("exec.run, idempotent", "exec.run, not idempotent")
 CONSUL = ("consul.maintenance", "consul.service_resolver", "consul.service_splitter", "consul.kv_put")
 KINDS = (*CONSUL, *HTTP, *EXEC)
-REST_S = 25.0
+REST_S = 75.0
 OVER = ("done", "held", "failed")
 
 

@@ -45,7 +45,7 @@ class RealChain(ConnectMesh):
         """How often c's backend was started."""
         return len(self._pids.read_text().split()) if self._pids.exists() else 0
 
-    async def ready(self, within_s: float = 30.0) -> None:
+    async def ready(self, within_s: float = 60.0) -> None:
         """The base class has started a backend of its own for c: it gives way to the real one."""
         await self.nodes["c"].stop()
         await self.restore("c")

@@ -44,7 +44,7 @@ def intent(action: str, params: dict[str, Any], **fields: Any) -> Intent:
     given = {
         "id": "run-1/0/1",
         "target": INSTANCE,
-        "expires_at": CLOCK.now() + timedelta(seconds=60),
+        "expires_at": CLOCK.now() + timedelta(hours=1),
         "epoch": EPOCH,
         "timeout_s": 10.0,
         "incident_id": "inc-1",

@@ -138,7 +138,7 @@ class Watching:
         ]
         return facts[-1] if facts else None
 
-    async def until(self, holds: Callable[[Watching], Any], within_s: float = 20.0) -> Any:
+    async def until(self, holds: Callable[[Watching], Any], within_s: float = 60.0) -> Any:
         """Wait until it is so; what ``holds`` gave."""
         try:
             async with asyncio.timeout(within_s):
