@@ -101,7 +101,8 @@ class CrawlQueue:
     def again(self, item: Item, now: float) -> None:
         """Reading ``item`` failed: as if it had not been tried, but not at once."""
         if item in self._until:
-            self._put(item, now + AGAIN_S)
+            if item not in self._urgent:
+                self._put(item, now + AGAIN_S)
         elif item[0] == "service":
             self._fresh[item[1]] = None
 
