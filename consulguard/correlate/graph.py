@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from consulguard.correlate.index import Edge, Index
-from consulguard.correlate.keys import node_key, service_key, zone_key
+from consulguard.correlate.keys import is_consul, node_key, service_key, zone_key
 from consulguard.model import EdgesFact, Fact, InstanceFact, NodeFact, ServiceFact, Target, own_meta
 
 F = TypeVar("F", ServiceFact, NodeFact, EdgesFact)
@@ -39,6 +39,7 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
     nodes: dict[str, NodeFact] = {}
     edge_facts: dict[str, EdgesFact] = {}
     highs: dict[str, list[High]] = {}
+    servers: dict[str, datetime] = {}  # node key -> when Consul's own service was last known to be there
 
     # ---- learning
 
@@ -47,9 +48,12 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
         index = self.index
         for fact in facts:
             if isinstance(fact, ServiceFact):
+                self._learn_servers(fact)
                 self._learn_service(index, fact)
             elif isinstance(fact, NodeFact):
                 key = node_key(fact.target)
+                if any(is_consul(target) for target in fact.instances or ()):
+                    self.servers[key] = fact.at
                 index.put_node(key, *_swap(self.nodes, key, None if fact.gone else fact))
             else:
                 index.put_edges(*_swap(self.edge_facts, fact.source, fact))
@@ -68,6 +72,16 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
             self.highs.pop(key, None)
         while len(self.highs) > _SERVICES_MAX:
             del self.highs[next(iter(self.highs))]
+
+    def _learn_servers(self, fact: ServiceFact) -> None:
+        """A dead server leaves the catalog in two writes, its service first: the node that is left is still its."""
+        if not is_consul(fact.target):
+            return
+        before = self.services.get(service_key(fact.target))
+        for name in {*fact.nodes, *(before.nodes if before else ())}:
+            here = Target(dc=fact.target.dc, partition=fact.target.partition, peer=fact.target.peer, node=name)
+            self.servers[node_key(here)] = fact.at
+        self.servers = {node: at for node, at in self.servers.items() if at > fact.at - DAY}
 
     @cached_property
     def index(self) -> Index:
@@ -111,6 +125,10 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
             if found.target == target:
                 return found
         return None
+
+    def is_server(self, node: str) -> bool:
+        """Does, or did in the last day, one of Consul's own servers run on this node?"""
+        return node in self.servers
 
     # ---- edges
 

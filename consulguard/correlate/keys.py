@@ -9,6 +9,14 @@ from functools import lru_cache
 from consulguard.model import Root, Target
 
 
+CONSUL = "consul"  # the service as which Consul lists its own servers
+
+
+def is_consul(target: Target | None) -> bool:
+    """Is this the service, or an instance of it, as which Consul lists its own servers?"""
+    return target is not None and target.service == CONSUL and target.namespace == "default"
+
+
 @lru_cache(maxsize=131_072)
 def _join(dc: str, partition: str, namespace: str, peer: str, service: str, node: str) -> str:
     return Target(dc=dc, partition=partition, namespace=namespace, peer=peer, service=service, node=node).key

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from consulguard.correlate.graph import Graph
-from consulguard.correlate.keys import node_key, service_key
+from consulguard.correlate.keys import is_consul, node_key, service_key
 from consulguard.model import State, Target, Trouble
 from consulguard.policy import CorrelatePolicy
 
 FAILING = frozenset({State.CRITICAL, State.VANISHED})
 _SEVERITY = (State.CRITICAL, State.VANISHED, State.WARNING)
-CONSUL = "consul"  # the service as which Consul lists its own servers
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -99,23 +98,13 @@ def _of_the_mesh(graph: Graph, ordered: list[Trouble]) -> list[Trouble]:
     """Without Consul's own servers, nor the nodes where nothing else runs: the mesh has lost nothing with them,
     and what they mean for the view is the watcher's concern.
     """
-    servers: set[str] = set()
-    others: set[str] = set()
     nodes = {node_key(t.target) for t in ordered if not t.target.service}
-    for node in nodes:
-        for key in graph.units(node):
-            (servers if _is_consul(graph.target(key)) else others).add(node)
-    for trouble in ordered:
-        if trouble.target.service and (node := node_key(trouble.target)) in nodes:
-            (servers if _is_consul(trouble.target) else others).add(node)
-    alone = servers - others
+    others = {node for node in nodes for key in graph.units(node) if not is_consul(graph.target(key))}
+    others |= {node_key(t.target) for t in ordered if t.target.service and not is_consul(t.target)}
+    alone = {node for node in nodes - others if graph.is_server(node)}
     return [
-        t for t in ordered if not _is_consul(t.target) and (t.target.service or node_key(t.target) not in alone)
+        t for t in ordered if not is_consul(t.target) and (t.target.service or node_key(t.target) not in alone)
     ]
-
-
-def _is_consul(target: Target | None) -> bool:
-    return target is not None and target.service == CONSUL and target.namespace == "default"
 
 
 def _place(graph: Graph, trouble: Trouble) -> tuple[str, str]:
@@ -145,7 +134,7 @@ def _count(sick: Sick) -> None:
 def _silent(graph: Graph, seen: Survey, node: str, planned: set[tuple[str, str]]) -> None:
     """All units of a dead node fail, whatever their last checks said."""
     for key, units in graph.units(node).items():
-        if (key, node) in planned or _is_consul(graph.target(key)):
+        if (key, node) in planned or is_consul(graph.target(key)):
             continue
         sick = _sick(graph, seen, key)
         mute = units - sick.at_node.get(node, 0)

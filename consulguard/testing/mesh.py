@@ -106,7 +106,7 @@ class SampleMesh:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def ready(self, within_s: float = 20.0) -> None:
+    async def ready(self, within_s: float = 60.0) -> None:
         """Wait until every check of the mesh passes; TimeoutError names those that do not."""
         loop = asyncio.get_running_loop()
         end = loop.time() + within_s

@@ -7,14 +7,12 @@ import atexit
 import json
 import random
 import shutil
-import tempfile
 import uuid
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 from consulguard.testing.ports import free_ports
-from consulguard.testing.real_consul import ConsulAgent, agent_config, wait_until
+from consulguard.testing.real_consul import ConsulAgent, agent_config, scratch, wait_until
 
 SERVERS = ("s1", "s2", "s3")
 CLIENTS = ("c1", "c2")
@@ -30,7 +28,7 @@ class Cluster:
     def __init__(self) -> None:
         self.root_token = str(uuid.uuid4())
         self.agent_token = str(uuid.uuid4())
-        self._folder = Path(tempfile.mkdtemp(prefix="consulguard-cluster-"))
+        self._folder = scratch("consulguard-cluster-")
         net = random.randint(2, 250)
         self.hosts = {n: f"127.{net}.1.{i}" for i, n in enumerate(SERVERS, 1)}
         self.hosts |= {n: f"127.{net}.1.{i}" for i, n in enumerate(CLIENTS, 11)}

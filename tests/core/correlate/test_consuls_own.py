@@ -43,3 +43,21 @@ def test_a_node_on_which_nothing_is_known_to_run_counts():
 
 def test_a_failing_check_of_a_server_is_no_incident_either():
     assert blamed(mesh(), *(inst("consul", f"s{i}") for i in (1, 2, 3))) == set()
+
+
+@pytest.mark.parametrize("read", ["the service", "the node"])
+def test_the_empty_node_that_a_dead_server_leaves_for_a_moment_is_no_incident(read):
+    graph = mesh()
+    if read == "the node":
+        graph.learn([NodeFact(target=node("s1"), instances=(inst("consul", "s1"),), at=at(0))])
+        graph.learn([NodeFact(target=node("s1"), instances=(), at=at(1))])
+    graph.learn([service("consul", count=2, nodes=("s2", "s3"))])
+    assert blamed(graph, node("s1")) == set()
+
+
+def test_after_a_day_a_node_is_no_longer_a_servers():
+    graph = mesh()
+    graph.learn([service("consul", count=2, nodes=("s2", "s3"), seconds=0)])
+    graph.learn([service("consul", count=1, nodes=("s3",), seconds=86_401)])
+    assert blamed(graph, node("s1")) == {("node", "s1")}
+    assert blamed(graph, node("s2")) == set()
