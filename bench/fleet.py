@@ -20,7 +20,8 @@ import msgspec
 
 CANARY = "canary "  # a check's output: this, and the monotonic nanoseconds at which it was sent
 OPS = 64  # of one transaction, as 1.8.7 limits them
-FLIPS = 0.02  # of the churn's writes turn a check critical; about as many turn one back
+FLIPS = 0.02  # of the churn's writes turn a check critical
+BACK = 0.024  # turn one back, while there is one: more, or ever more would be critical
 HEALTHY = 'HTTP GET http://10.0.0.1:8080/healthz: 200 OK Output: {"status":"UP","components":{"db":"UP","n":%d}}'
 
 Ops = list[dict[str, Any]]
@@ -162,7 +163,7 @@ class Churn:
         if random.random() < FLIPS:
             self._critical.append(place)
             return (*place, "critical", "HTTP GET http://10.0.0.1:8080/healthz: 503 Service Unavailable")
-        if self._critical and random.random() < FLIPS:
+        if self._critical and random.random() < BACK:
             place = self._critical.pop(random.randrange(len(self._critical)))
         return (*place, "passing", HEALTHY % time.monotonic_ns())
 

@@ -54,7 +54,8 @@ def graph_at(book: Book, incident: Incident) -> datetime | None:
     """The oldest read among the facts about the incident's members; None when nothing is known of them."""
     read: list[datetime] = []
     for member in incident.members:
-        service = book.graph.services.get(service_key(member.target)) if member.target.service else None
-        node = book.graph.nodes.get(node_key(member.target)) if member.target.node else None
-        read += [fact.at for fact in (service, node) if fact is not None]
+        target, graph = member.target, book.graph
+        known = graph.services.get(service_key(target)) if target.service else graph.nodes.get(node_key(target))
+        if known is not None:
+            read.append(known.at)
     return min(read, default=None)

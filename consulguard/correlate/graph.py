@@ -74,7 +74,7 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
             del self.highs[next(iter(self.highs))]
 
     def _learn_servers(self, fact: ServiceFact) -> None:
-        """A dead server leaves the catalog in two writes, its service first: the node that is left is still its."""
+        """A dead server leaves the catalog in two writes, its service first: the node left is still its."""
         if not is_consul(fact.target):
             return
         before = self.services.get(service_key(fact.target))

@@ -89,7 +89,7 @@ class _Turn:
         abating = {key for key, incident in active.items() if self._abates(incident, unclaimed)}
         explanations = unclaimed.rest()
         matched = self._match(explanations, active)
-        resolved = self._resolved()
+        resolved = self._resolved() if len(matched) < len(explanations) else {}
         for position, explanation in enumerate(explanations):
             self._explained(explanation, matched.get(position), resolved)
         continued = abating | set(matched.values())

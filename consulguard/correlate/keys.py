@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from consulguard.model import Root, Target
 
-
 CONSUL = "consul"  # the service as which Consul lists its own servers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -22,19 +22,29 @@ from consulguard.model import (
 )
 from consulguard.plan import run as runs
 
-FEW = 50  # up to so many open incidents all are planned on every turn; beyond, those that changed or are due
+FEW = 10  # up to so many open incidents all are planned on every turn; beyond, those that changed or are due
+PLANNED_A_SECOND = 50  # and all of them anew in time: pauses, locks and the view move under every plan
 
 
 def plan_open(state: EngineState, changed: set[str], at: datetime) -> list[AnyEffect]:
     """Plan the open incidents anew and start what the guards allow."""
     effects: list[AnyEffect] = []
     incidents = correlate.open_incidents(state.book)
-    few = len(incidents) <= FEW
+    whole = len(incidents) <= FEW or at >= _whole_at(state)
+    if whole:
+        state.planned_at = at
     for incident in incidents:
-        if few or incident.id in changed or _due(state.plans.get(incident.id), at):
+        if whole or incident.id in changed or _due(state.plans.get(incident.id), at):
             effects += _plan_one(state, incident, at)
     _forget(state, {i.id for i in incidents})
     return effects
+
+
+def _whole_at(state: EngineState) -> datetime:
+    """When all open incidents are to be planned anew."""
+    assert state.at is not None
+    gap = timedelta(seconds=len(state.plans) / PLANNED_A_SECOND)
+    return state.planned_at + gap if state.planned_at is not None else state.at
 
 
 def _due(known: Plan | None, at: datetime) -> bool:
@@ -116,9 +126,11 @@ def _forget(state: EngineState, open_ids: set[str]) -> None:
 
 
 def next_wake(state: EngineState) -> datetime | None:
-    """The earliest moment a waiting guard named, or a verification ends."""
+    """The earliest moment a waiting guard named, a verification ends, or all is to be planned anew."""
     assert state.at is not None
     moments = [s.verdict.retry_at for p in state.plans.values() for s in p.steps[:1]]
     moments += [r.retry_at for r in state.active_runs()]
+    if state.planned_at != state.at:  # some plans are older than what this turn has told
+        moments.append(_whole_at(state))
     wanted = [m for m in moments if m is not None and m > state.at]
     return min(wanted) if wanted else None

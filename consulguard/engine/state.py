@@ -81,6 +81,7 @@ class EngineState(msgspec.Struct, kw_only=True):
     life: str = ""
     at: datetime | None = None
     correlated_at: datetime | None = None
+    planned_at: datetime | None = None  # when all open incidents were last planned
     watched_at: datetime | None = None  # when all that is open was last asked to be watched
     dirty: bool = True  # something moved since the incidents were last worked out
 

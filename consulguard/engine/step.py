@@ -30,10 +30,12 @@ from consulguard.guard import storm
 from consulguard.model import Incident, Pause, Target, Trouble, View
 
 CROWD = 1_000  # not passing at once: from here on what costs in proportion to them is done less often
+FEW = 50  # not passing at once: so few are worked out at every turn
+GAP_S = 1.0  # more of them this often, or less:
 CORRELATED_A_SECOND = 5_000  # not passing: working out the incidents of so many may be done once a second
 WATCH_AT_MOST = 500  # targets to be read first at once: who names more names none
 DOUBT_S = 10.0  # how long something must have failed to count while the view is not trusted
-WATCH_AGAIN_S = 120.0  # the watcher forgets after WatchSettings.linger_s, which must be longer
+WATCH_AGAIN_S = 60.0  # the watcher forgets after WatchSettings.linger_s, which must be longer
 DESCRIBE_S = 2.0  # how long incidents wait for the facts about something that just failed
 
 
@@ -160,9 +162,13 @@ def _undescribed(state: EngineState, at: datetime) -> bool:
 
 
 def _gap_s(state: EngineState) -> float:
-    """In a storm incidents are worked out less often, so that the loop keeps up."""
+    """The more there is, the less often incidents are worked out, so that the loop keeps up."""
     crowd = len(health.troubles(state.health))
-    return max(state.policy.correlate.min_interval_s, 0.0 if crowd < CROWD else crowd / CORRELATED_A_SECOND)
+    return max(state.policy.correlate.min_interval_s, _spread_s(crowd))
+
+
+def _spread_s(crowd: int) -> float:
+    return 0.0 if crowd < FEW else max(GAP_S, crowd / CORRELATED_A_SECOND)
 
 
 def _storm(state: EngineState, at: datetime) -> None:
@@ -190,7 +196,7 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
         tell.next_wake(state, at),
         *(p.until for p in state.pauses),
     ]
-    soon = at + timedelta(milliseconds=50)
+    soon = at + timedelta(seconds=max(0.05, min(GAP_S, _gap_s(state))))
     wanted = [max(m, soon) for m in moments if m is not None]
     return [Wake(at=min(wanted))] if wanted else []
 

@@ -110,9 +110,13 @@ def _trips(
     nodes = _by_node(fresh)
     return (
         _all_at_once(nodes.total(), fleet.instances, policy)
-        or _in_one_place("node", _less(nodes, fleet.crowded), policy)
+        or _on_one_node(nodes, fleet, policy)
         or _in_one_place("zone", _by_zone(fresh), policy)
     )
+
+
+def _on_one_node(nodes: Counter[str], fleet: Fleet, policy: GuardPolicy) -> str:
+    return _in_one_place("node", nodes, policy) and _in_one_place("node", _less(nodes, fleet.crowded), policy)
 
 
 def _less(counts: Counter[str], crowded: Callable[[str], bool]) -> Counter[str]:

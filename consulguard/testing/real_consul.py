@@ -50,7 +50,7 @@ def find_binary() -> Path | None:
 
 
 def scratch(prefix: str) -> Path:
-    """A new folder for servers' data: in memory where there is room, or each commit waits for a disk others use."""
+    """A new folder for servers' data: in memory where there is room, for each commit waits for its disk."""
     roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM
     return Path(tempfile.mkdtemp(prefix=prefix, dir=_MEMORY if roomy else None))
 

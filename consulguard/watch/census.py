@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -36,9 +36,17 @@ class Census:
         self.instances = self.workloads = 0  # of the whole fleet; workloads are instances that are no sidecars
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> Collection[str]:
         """Every service of the catalog."""
-        return tuple(self._tags)
+        return self._tags.keys()
+
+    def details(self, target: Target) -> bool:
+        """Whether what was read in detail tells of this instance, or of this node."""
+        if not target.service:
+            node = self.nodes.get(target.node)
+            return node is not None and node.instances is not None
+        fact = self.services.get(target.service)
+        return any(instance.target == target for instance in (fact.instances if fact else None) or ())
 
     # ---- lists
 

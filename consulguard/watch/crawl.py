@@ -11,7 +11,7 @@ from consulguard.clock import Clock
 from consulguard.consulapi import Answer, ConsulClient, segment
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import Learned
-from consulguard.model import Fact, ServiceFact, Target
+from consulguard.model import Fact, Observation, ServiceFact, Status, Target
 from consulguard.watch import entries as e
 from consulguard.watch.census import Census
 from consulguard.watch.decode import Entry, NodeServices
@@ -94,17 +94,19 @@ class Crawler:
 
     # ---- what others tell
 
-    def trouble(self, targets: Iterable[Target]) -> None:
-        """Their checks say something new."""
-        self.queue.activate(dict.fromkeys(self._item(t) for t in targets), self._now())
+    def trouble(self, seen: Iterable[Observation]) -> None:
+        """Checks say something new. Details are read again if they do not tell of an instance, or it is gone."""
+        items: dict[Item, bool] = {}
+        for one in seen:
+            item, gone = self._item(one.target), one.status is Status.ABSENT
+            items[item] = items.get(item) or gone or not self._census.details(one.target)
+        self.queue.activate((item for item, outdated in items.items() if not outdated), self._now())
+        self.queue.outdated((item for item, outdated in items.items() if outdated), self._now())
         self._wake.set()
 
     def focus(self, targets: Iterable[Target]) -> None:
-        """Of interest to an incident: read first, their sidecars and nodes too."""
-        for target in targets:
-            self.queue.activate([self._item(target)], self._now())
-            if target.service and target.node:
-                self.queue.activate([("node", target.node)], self._now())
+        """Of interest to an incident: read first, their sidecars too. Where they run, they tell themselves."""
+        self.queue.activate([self._item(target) for target in targets], self._now())
         self._wake.set()
 
     def changed(self, names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from consulguard.clock import Clock
 from consulguard.consulapi import Answer
 from consulguard.events import Observed
-from consulguard.model import Observation, Target
+from consulguard.model import Observation
 from consulguard.watch.book import HealthBook, Key, by_key
 from consulguard.watch.decode import Check, refuse_duplicate_keys
 from consulguard.watch.view import Emit, ViewKeeper
@@ -32,7 +32,7 @@ class HealthFeeds:
         self._held: list[Observation] = []  # until every feed has been read: the first batch is the whole
         self._told_whole = False
         self.on_left: Callable[[Iterable[Key]], None] = lambda keys: None
-        self.on_trouble: Callable[[Iterable[Target]], None] = lambda targets: None
+        self.on_trouble: Callable[[Iterable[Observation]], None] = lambda seen: None
 
     async def apply(self, feed: str, answer: Answer) -> None:
         """Take one feed's whole answer. Raises BadAnswer, and changes nothing, unless it is a list of checks."""
@@ -69,7 +69,7 @@ class HealthFeeds:
         for start in range(0, len(batch) or 1, BATCH):
             part = batch[start : start + BATCH]
             await self._emit(Observed(at=self._clock.now(), observations=tuple(part)))
-            self.on_trouble([o.target for o in part])
+            self.on_trouble(part)
 
     async def patience(self) -> None:
         """Tell of checks that have had their time to run for the first time."""

@@ -10,14 +10,14 @@ from consulguard.watch.settings import WatchSettings
 
 Item = tuple[str, str]  # ("service" | "node", name)
 
-AGAIN_S = 5.0  # an item is not read again sooner, however often it flips
+AGAIN_S = 5.0  # an item is not read again sooner
 FRESH_RATE = 1.0  # a second, once the first round is over
 PROXY_SUFFIX = "-sidecar-proxy"  # only a convention, good enough for the order of the first round
 
 
 class CrawlQueue:
-    """Active items (in trouble or focus) are read at once and then every ``refresh_s``; new and changed services
-    soon; all others in a slow round.
+    """Active items (in trouble or focus) are read at once and then every ``refresh_s``, in a crowd one a second;
+    new and changed services soon; all others in a slow round.
     """
 
     def __init__(self, settings: WatchSettings) -> None:
@@ -36,12 +36,18 @@ class CrawlQueue:
         return item in self._until
 
     def activate(self, items: Iterable[Item], now: float) -> None:
-        """These are in trouble or in focus from now on: read them first, in detail."""
+        """These are in trouble or in focus from now on: read them in detail, first if that has not been done."""
         for item in items:
-            if item not in self._until:  # its details have not been read so far
+            if item not in self._until:
                 self._put(item, now)
             self._until[item] = now + self._settings.linger_s
-            self._urge(item, now)
+
+    def outdated(self, items: Iterable[Item], now: float) -> None:
+        """What was read of these is no longer so: read them again, however often they flip not at once."""
+        for item in items:
+            self.activate([item], now)
+            if item not in self._urgent:
+                self._put(item, max(now, self._read_at.get(item, 0.0) + AGAIN_S))
 
     def relate(self, items: Iterable[Item], now: float) -> None:
         """These belong to an active one; unlike it they do not prolong each other."""
@@ -109,21 +115,17 @@ class CrawlQueue:
     def tick(self, now: float) -> list[str]:
         """Once a second: refresh what is active. Returns the nodes that are let go, calm for long."""
         calm: list[str] = []
-        for item, until in list(self._until.items()):
-            if until <= now:
-                del self._until[item]
-                if item[0] == "service":
-                    self._fresh[item[1]] = None  # read once more, to drop the details
-                else:
-                    calm.append(item[1])
-            elif now - self._read_at.get(item, 0.0) >= self._settings.refresh_s:
-                self._urge(item, now)
+        for item in [item for item, until in self._until.items() if until <= now]:
+            del self._until[item]
+            if item[0] == "service":
+                self._fresh[item[1]] = None  # read once more, to drop the details
+            else:
+                calm.append(item[1])
+        read = ((self._read_at.get(item, 0.0), item) for item in self._until if item not in self._urgent)
+        last, oldest = min(read, default=(now, None))
+        if oldest is not None and now - last >= self._settings.refresh_s:
+            self._put(oldest, now)
         return calm
-
-    def _urge(self, item: Item, now: float) -> None:
-        last = self._read_at.get(item)
-        if item not in self._urgent:
-            self._put(item, now if last is None else max(now, last + AGAIN_S))
 
     def _put(self, item: Item, due: float) -> None:
         self._urgent[item] = due

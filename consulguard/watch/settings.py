@@ -35,8 +35,8 @@ class WatchSettings(Value, frozen=True, kw_only=True):
     crawl_rate: float = 20.0  # services a second until each has been read once
     crawl_rate_steady: float = 0.5  # then; with the feeds this stays below one query a second
     crawl_round_s: float = 900.0  # a small mesh is read once in this long, not at the full steady rate
-    linger_s: float = 180.0  # a service is read as one in trouble this long after its last news or focus
-    refresh_s: float = 60.0  # services in trouble or focus are read again this often
+    linger_s: float = 90.0  # a service is read as one in trouble this long after its last news or focus
+    refresh_s: float = 60.0  # services in trouble or focus are read again this often, in a crowd one a second
     forbidden_retry_s: float = 30.0  # after a 403
     backoff_min_s: float = 0.25
     backoff_max_s: float = 15.0

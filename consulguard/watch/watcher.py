@@ -12,7 +12,7 @@ from consulguard.clock import Clock
 from consulguard.consulapi import ConsulClient
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
 from consulguard.events import AnyEvent, Look, Looked
-from consulguard.model import Target
+from consulguard.model import Observation, Target
 from consulguard.watch.audit import Audit, LeaderProbe
 from consulguard.watch.feed import Feed, door
 from consulguard.watch.look import look
@@ -90,7 +90,7 @@ class Watcher:
         audit = Audit(self._client, health, view, self._settings)
         readback.may_see = sight.may_see
         health.on_left = readback.add
-        health.on_trouble = lambda targets: self._trouble(view, mesh, targets)
+        health.on_trouble = lambda seen: self._trouble(view, mesh, seen)
         probe.on_switch = lambda address: self._switched(view, audit, address)
         probe.on_return = view.on_return = self._ask_anew
         probe.on_elected = lambda old, new: self._elected(view, audit, old, new)
@@ -139,9 +139,9 @@ class Watcher:
 
     # ---- what happens
 
-    def _trouble(self, view: ViewKeeper, mesh: Mesh, targets: Iterable[Target]) -> None:
+    def _trouble(self, view: ViewKeeper, mesh: Mesh, seen: Iterable[Observation]) -> None:
         """Their checks say something new; of Consul's own servers people are told with the view."""
-        mesh.crawler.trouble(targets)
+        mesh.crawler.trouble(seen)
         servers = mesh.census.services.get(CONSUL)
         down = {node.node for node in mesh.book.nodes} & set(servers.nodes if servers else ())
         view.clear(SERVERS)

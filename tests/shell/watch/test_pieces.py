@@ -393,10 +393,38 @@ def test_a_flapping_service_is_not_read_at_every_flip():
     queue = CrawlQueue(WatchSettings())
     reads, now = 0, 0.0
     while now < 60:
-        queue.activate([("service", "x")], now)
+        queue.outdated([("service", "x")], now)
         item, delay = queue.next(now)
         if delay == 0:
             queue.started(item, now)
             reads += 1
         now += 0.1
     assert reads <= 13
+
+
+def test_what_is_known_of_a_service_in_trouble_is_refreshed_once_a_minute():
+    queue = CrawlQueue(WatchSettings())
+    assert reads_within(queue, 300.0, ["x"]) == 5
+
+
+def test_in_a_crowd_one_a_second_is_refreshed_and_none_is_left_out():
+    queue = CrawlQueue(WatchSettings())
+    crowd = [f"s{i}" for i in range(200)]
+    assert 200 + 230 <= reads_within(queue, 300.0, crowd) <= 200 + 300
+    now = 300.0
+    assert all(now - queue._read_at["service", name] <= 200 + 60 for name in crowd)
+
+
+def reads_within(queue, seconds, names):
+    """How often the crawler would read, with these in trouble all the time."""
+    reads, now = 0, 0.0
+    while now < seconds:
+        queue.activate([("service", name) for name in names], now)
+        queue.tick(now)
+        for _ in range(20):
+            item, delay = queue.next(now)
+            if delay == 0 and item is not None:
+                queue.started(item, now)
+                reads += 1
+            now += 0.05
+    return reads
