@@ -23,7 +23,7 @@ from bench.watchers import HANDLER
 SIZES = {"tiny": Fleet(20, 2, 1, 5), "small": Fleet(2_000, 5, 1, 500), "large": Fleet(10_000, 10, 2, 5_000)}
 RATE = 100.0  # check writes a second
 SECONDS = 60.0
-# Consul writes its whole state out after so many log entries: that would fall into some windows and not into others.
+# Consul writes out its whole state after so many entries: that would fall into some windows and not into others.
 QUIET = {"raft_snapshot_threshold": 10_000_000}
 WARM_S = 5.0  # from the start of something until its window begins
 SETTLE_S = 900.0  # the bot's first round through 10,000 services takes minutes
