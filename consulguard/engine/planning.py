@@ -23,7 +23,7 @@ from consulguard.model import (
 from consulguard.plan import run as runs
 
 FEW = 10  # up to so many open incidents all are planned on every turn; beyond, those that changed or are due
-PLANNED_A_SECOND = 50  # and all of them anew in time: pauses, locks and the view move under every plan
+PLANNED_A_SECOND = 20  # and all of them anew in time: pauses, locks and the view move under every plan
 
 
 def plan_open(state: EngineState, changed: set[str], at: datetime) -> list[AnyEffect]:

@@ -172,8 +172,13 @@ def _spread_s(crowd: int) -> float:
 
 
 def _storm(state: EngineState, at: datetime) -> None:
-    """A few failures that no fact describes yet are not counted: a service and its sidecar would be two."""
+    """The brake is looked at with the incidents, in a crowd (where those take longer) at every turn.
+
+    A few failures that no fact describes yet are not counted: a service and its sidecar would be two.
+    """
     troubles, size = state.troubles(), state.view.workloads or state.view.instances
+    if FEW <= len(troubles) < CROWD and state.correlated_at != at:
+        return
     if len(troubles) < CROWD and (not size or _undescribed(state, at)):
         return
     state.storm = storm.update(

@@ -82,7 +82,8 @@ class Feed:
 
     async def turn(self) -> None:
         """One look: wait for its turn, ask, take the answer or the blow."""
-        await self._pause(self._bucket.delay())
+        if (delay := self._bucket.delay()) > 0:
+            await self._pause(delay)
         generation, index, wait_s = self._generation, self.index, self._view.wait_s
         began = asyncio.get_running_loop().time()
         try:
