@@ -80,6 +80,7 @@ class Commanded(Event, frozen=True, kw_only=True):
     command: str
     who: str
     args: JsonObject = {}
+    key: str = ""  # of the ``Reply`` somebody waits for
 
 
 class LeaseChanged(Event, frozen=True, kw_only=True):
@@ -143,7 +144,16 @@ class Watch(Effect, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
 
 
-AnyEffect = Do | Probe | Look | Tell | Wake | Watch
+class Reply(Effect, frozen=True, kw_only=True):
+    """The answer to a ``Commanded`` with this key."""
+
+    key: str
+    ok: bool
+    text: str
+    blocked: bool = False  # a guard is against it: it may be right later
+
+
+AnyEffect = Do | Probe | Look | Tell | Wake | Watch | Reply
 
 __all__ = [
     "AnyEffect",
@@ -159,6 +169,7 @@ __all__ = [
     "Looked",
     "Observed",
     "Probe",
+    "Reply",
     "Resulted",
     "Started",
     "Tell",

@@ -54,6 +54,8 @@ class GuardPolicy(Value, frozen=True, kw_only=True):
     escalation_cooldown_s: float = 3600.0
     attempts_max: int = 2
     attempts_window_s: float = 3600.0
+    error_budget_runs: int = 10  # of a playbook's last runs ...
+    error_budget_bad: int = 3  # ... so many that did not help make it ask a person
     view_max_age_s: float = 65.0
     root_settle_s: float = 10.0  # no action on a root younger than this
     graph_max_age_s: float = 600.0  # an older topology may name the wrong root: a person decides

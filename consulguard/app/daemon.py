@@ -33,6 +33,7 @@ from consulguard.events import (
     Look,
     Observed,
     Probe,
+    Reply,
     Resulted,
     Started,
     Tell,
@@ -80,7 +81,7 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._last_snapshot = 0
         self._doubt = ""
-        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._answers: dict[str, asyncio.Future[Reply | None]] = {}
         self._turning = asyncio.Lock()
         self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
         self.seen_all = asyncio.Event()  # the mesh has been read once since this life began
@@ -116,7 +117,7 @@ class Daemon:
         at = self.rooms.clock.now()
         if self.state.at is not None and self.state.at > at:
             at = self.state.at
-        life = Started(at=at, life=secrets.token_hex(8), version=__version__)
+        life = Started(at=at, life=secrets.token_hex(16), version=__version__)
         dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
         lost = self.rooms.store.behind
         reasons = [reason for reason in (lost, self._doubt) if reason]
@@ -133,13 +134,13 @@ class Daemon:
         given = self.rooms.configured
         return Configured(at=at, policy=given.policy, playbooks=given.playbooks, actions=given.actions)
 
-    async def command(self, name: str, args: dict[str, Any], who: str) -> None:
-        """A person's word; returns when it is journaled and in force."""
-        event = Commanded(at=self.rooms.clock.now(), command=name, who=who, args=args)
-        done = asyncio.get_running_loop().create_future()
-        self._answers[id(event)] = done
+    async def command(self, name: str, args: dict[str, Any], who: str) -> Reply | None:
+        """A person's word; returns when it is journaled and in force, with the engine's answer if it has one."""
+        key = secrets.token_hex(8)
+        event = Commanded(at=self.rooms.clock.now(), command=name, who=who, args=args, key=key)
+        self._answers[key] = asyncio.get_running_loop().create_future()
         await self._inbox.put(event)
-        await done
+        return await self._answers[key]
 
     async def turn(self) -> None:
         """Take what is waiting, as much as is soon done, and process it as one commit."""
@@ -150,8 +151,12 @@ class Daemon:
             weight += _weight(events[-1])
         await self._process(events)
         for event in events:
-            if (answer := self._answers.pop(id(event), None)) is not None and not answer.done():
-                answer.set_result(None)
+            if isinstance(event, Commanded):
+                self._answer(event.key, None)
+
+    def _answer(self, key: str, reply: Reply | None) -> None:
+        if (answer := self._answers.pop(key, None)) is not None and not answer.done():
+            answer.set_result(reply)
 
     async def _process(self, events: Sequence[AnyEvent]) -> None:
         async with self._turning:
@@ -200,6 +205,8 @@ class Daemon:
                     self._watcher.focus(effect.targets)
                 case Wake():
                     self._wake(effect.at)
+                case Reply():
+                    self._answer(effect.key, effect)
                 case _:
                     pass
         if messages:

@@ -27,7 +27,7 @@ from consulguard.serve import Control, Health, HttpDoor
 from consulguard.watch import Watcher
 
 CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
-COMMANDS = ("pause", "stop", "resume")
+COMMANDS = ("pause", "stop", "resume", "approve", "deny", "rearm")
 log = structlog.get_logger("consulguard.app")
 
 
@@ -171,8 +171,10 @@ async def _doors(loaded: Loaded, daemon: Daemon, store: Store) -> AsyncIterator[
     async def handle(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         if command not in COMMANDS:
             raise ConfigError(f"unknown command {command!r}")
-        await daemon.command(command, args, who)
-        return {"ok": True}
+        reply = await daemon.command(command, args, who)
+        if reply is None:
+            return {"ok": True}
+        return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked}
 
     control = Control(settings.socket_path(loaded), handle)
     door = (

@@ -30,15 +30,15 @@ def pause(
             args["for_s"] = parse_duration(for_)
         except ValueError as error:
             raise doors.UsageError(str(error), where="--for") from None
-    return _say(options, "stop" if stop else "pause", args, f"paused: {reason}")
+    return say(options, "stop" if stop else "pause", args, f"paused: {reason}")
 
 
 def resume(options: Options) -> int:
     """Lift every pause."""
-    return _say(options, "resume", {}, "resumed")
+    return say(options, "resume", {}, "resumed")
 
 
-def _say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
+def say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
     """To the daemon where one listens, else straight into the journal for the next one to read."""
     loaded = options.load()
     who = f"{user()} (command line)"

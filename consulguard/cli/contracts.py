@@ -11,7 +11,7 @@ from consulguard import correlate, health
 from consulguard.act import Action
 from consulguard.engine import EngineState, Plan, PlannedStep
 from consulguard.errors import ActionRefused
-from consulguard.model import Decision, Incident, IncidentState, Member, Root, Run, Target
+from consulguard.model import Decision, Incident, IncidentState, Member, Question, Root, Run, Target
 
 Json = dict[str, Any]
 Actions = Mapping[str, Action[Any]]
@@ -120,6 +120,33 @@ def target_of(target: Target) -> Json:
     told = {"kind": target.kind, "service": target.service, "node": target.node, "instance": target.instance}
     told |= {"datacenter": target.dc, "namespace": target.namespace, "partition": target.partition}
     return {k: v for k, v in told.items() if v}
+
+
+def approval_of(question: Question) -> Json:
+    run = question.run
+    return {
+        "id": question.id,
+        "state": question.state.value,
+        "reason": question.reason,
+        "incident": run.incident_id,
+        "playbook": run.playbook.id,
+        "target": target_of(run.subject.target),
+        "steps": [
+            {
+                "name": e.step,
+                "uses": e.action,
+                "target": target_of(e.target),
+                "params": msgspec.json.decode(e.params),
+            }
+            for e in question.effects
+        ],
+        "plan": question.plan,
+        "needed": question.needed,
+        "approvers": {kind: list(who) for kind, who in question.rule.approvers.items()},
+        "votes": [{"who": v.who, "agrees": v.agrees, "at": plain(v.at)} for v in question.votes],
+        "asked_at": plain(question.asked_at),
+        "expires_at": plain(question.expires_at),
+    }
 
 
 def plan_of(state: EngineState, actions: Actions) -> Json:

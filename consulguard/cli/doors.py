@@ -31,6 +31,12 @@ class NotFound(ConsulguardError):
     exit_code = FAILURE
 
 
+class Blocked(ConsulguardError):
+    """A guard is against it."""
+
+    exit_code = BLOCKED
+
+
 def finish(values: dict[str, Any], run: Callable[[], int | None]) -> None:
     """Run a verb and leave with its exit code."""
     set_up_logs(str(values["log_level"]), str(values["log_format"]), bool(values["verbose"]))

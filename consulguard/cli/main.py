@@ -33,12 +33,15 @@ VERBS: dict[str, str | dict[str, str]] = {
         "show": "playbook:show",
         "lint": "playbook:lint",
         "test": "playbook:try_stories",
+        "rearm": "playbook:rearm",
     },
+    "approval": {"list": "approval:list_", "approve": "approval:approve", "deny": "approval:deny"},
     "incident": {"list": "incident:list_", "show": "incident:show"},
     "journal": {"verify": "journal:verify", "tail": "journal:tail"},
 }
 NOUNS = {
     "playbook": "Look at, check and test playbooks.",
+    "approval": "What people are asked before it is done.",
     "incident": "What failed, and what was done.",
     "journal": "The record of every decision.",
 }

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from consulguard.app import actions, configured, stories
-from consulguard.cli import contracts, doors, printing, snapshots
+from consulguard.cli import brake, contracts, doors, printing, snapshots
 from consulguard.cli.options import Options
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
@@ -72,6 +72,11 @@ def show(options: Options, name: Named) -> int:
         if not isinstance(found, PlaybookFile) and path.stem == name:
             raise found[0]
     raise doors.NotFound(f"there is no playbook named {name!r}; see: consulguard playbook list")
+
+
+def rearm(options: Options, name: Named) -> int:
+    """Trust a playbook again that had to ask a person because its last runs did not help."""
+    return brake.say(options, "rearm", {"playbook": name}, f"re-armed: {name}")
 
 
 def lint(options: Options, paths: PathsArg = None) -> int:

@@ -157,6 +157,8 @@ class Guards(Section):
     service_cooldown: Duration = Field(300.0, description="Per service, after a failed run.")
     attempts_max: Count = Field(2, description="Tries of a playbook on one target within attempts_window.")
     attempts_window: Duration = Field(3600.0, description="See attempts_max.")
+    error_budget_runs: SomeCount = Field(10, description="Of a playbook's last so many runs,")
+    error_budget_bad: SomeCount = Field(3, description="so many that did not help make it ask a person.")
     root_settle: Duration = Field(10.0, description="No action on a root cause younger than this.")
     deny_services: Words = Field([], description="Never acted upon, besides Consul itself and this bot.")
     deny_nodes: Words = Field([], description="Never acted upon.")

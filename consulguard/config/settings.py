@@ -69,6 +69,8 @@ def _guards(loaded: Loaded) -> GuardPolicy:
         service_cooldown_s=guards.service_cooldown,
         attempts_max=guards.attempts_max,
         attempts_window_s=guards.attempts_window,
+        error_budget_runs=guards.error_budget_runs,
+        error_budget_bad=guards.error_budget_bad,
         root_settle_s=guards.root_settle,
         deny=("consul", "consulguard", *guards.deny_services),
         deny_nodes=tuple(guards.deny_nodes),

@@ -17,7 +17,8 @@ def judge(
     """The combined verdict on the run's present intent, and every guard's own."""
     assert run.intent is not None
     verdicts = guard.judge(situation(state, run, run.intent, incident, matched, looked))
-    return guard.combine(verdicts), verdicts
+    assert state.at is not None
+    return guard.combine(verdicts, approved=run.approved(state.at)), verdicts
 
 
 def situation(
@@ -40,6 +41,7 @@ def situation(
         pauses=tuple(state.pauses),
         open_intents=tuple(i for i in others if i is not None),
         attempts=tuple(state.attempts),
+        record=tuple(state.records.get(run.playbook.id, ())),
         first_effect=run.effects == 0,
         undo=intent.undo,
         storm=state.storm,

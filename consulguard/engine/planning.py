@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from consulguard import correlate, guard, plan
-from consulguard.engine import running
+from consulguard.engine import ladder, running
 from consulguard.engine.judge import judge, refreshed
 from consulguard.engine.state import EngineState, Plan, PlannedStep
 from consulguard.events import AnyEffect
@@ -35,7 +35,7 @@ def plan_open(state: EngineState, changed: set[str], at: datetime) -> list[AnyEf
         state.planned_at = at
     for incident in incidents:
         if whole or incident.id in changed or _due(state.plans.get(incident.id), at):
-            effects += _plan_one(state, incident, at)
+            effects += plan_one(state, incident, at)
     _forget(state, {i.id for i in incidents})
     return effects
 
@@ -53,14 +53,17 @@ def _due(known: Plan | None, at: datetime) -> bool:
     return any(s.verdict.retry_at is not None and s.verdict.retry_at <= at for s in known.steps)
 
 
-def _plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyEffect]:
+def plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyEffect]:
+    """Plan one incident anew; its run starts where the guards allow it."""
     subjects = correlate.subjects(state.book, incident, state.troubles())
-    choice, considered = plan.choose(state.playbooks, subjects, state.view, at, state.policy)
-    known = Plan(incident_id=incident.id, considered=considered, at=at)
+    playbooks, passed = ladder.in_charge(state, incident)
+    choice, considered = plan.choose(playbooks, subjects, state.view, at, state.policy)
+    known = Plan(incident_id=incident.id, considered=(*passed, *considered), at=at)
     busy = state.started(incident.id)
     if choice is None:
         state.plans[incident.id] = known
         return []
+    ladder.begin(state, incident, choice.playbook, at)
     subject = busy.subject if busy is not None else _next_subject(state, incident, choice.subjects)
     nth = sum(r.incident_id == incident.id and r.effects > 0 for r in state.runs.values())
     run = busy or runs.begin(incident, choice.playbook, subject, at, nth)
@@ -68,10 +71,10 @@ def _plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyE
     steps = _planned_steps(state, run, incident, len(choice.subjects), at)
     mode = guard.effective_mode(state.policy.mode, choice.playbook, subject.meta)
     state.plans[incident.id] = msgspec.structs.replace(
-        known, playbook=choice.playbook, effective_mode=mode, matched=len(choice.subjects), steps=steps
+        known, run=run, playbook=choice.playbook, effective_mode=mode, matched=len(choice.subjects), steps=steps
     )
     first = next((s for s in steps), None)
-    if busy or first is None or first.verdict.decision is not Decision.ALLOW or not _may_start(state, incident):
+    if busy or first is None or first.verdict.decision is not Decision.ALLOW or not may_start(state, incident):
         return []
     state.runs[run.id] = run
     return running.move(state, run, at)
@@ -83,7 +86,7 @@ def _next_subject(state: EngineState, incident: Incident, subjects: tuple[Subjec
     return next((s for s in subjects if s.target not in seen), subjects[0])
 
 
-def _may_start(state: EngineState, incident: Incident) -> bool:
+def may_start(state: EngineState, incident: Incident) -> bool:
     """Only the leader starts runs, never on an incident that recovers or that a person has to look at."""
     held = any(r.incident_id == incident.id and r.state is RunState.HELD for r in state.runs.values())
     return state.lease_held and not held and incident.state is IncidentState.OPEN

@@ -14,6 +14,7 @@ from consulguard.model import Attempt, Decision, IncidentState, Result, Run, Run
 from consulguard.plan import run as runs
 
 DEPENDENTS_AT_MOST = 20
+RECORDED = 100  # ends of runs kept per playbook, the most a guard may look back
 ATTEMPTS_KEPT_S = 86_400.0  # the longest window a guard looks back
 
 
@@ -46,11 +47,12 @@ def move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:
     run = runs.propose(refreshed(run, subjects), incident, at)
     if run.state.over or run.intent is None:
         return _keep(state, run, (), at)
-    verdict, verdicts = judge(state, run, incident, _matched(state, run))
+    verdict, verdicts = judge(state, run, incident, matched(state, run))
     return _keep(state, *runs.judged(run, verdict, verdicts, at), at)
 
 
-def _matched(state: EngineState, run: Run) -> int:
+def matched(state: EngineState, run: Run) -> int:
+    """How many subjects the run's playbook matches at once."""
     known = state.plans.get(run.incident_id)
     return known.matched if known is not None and known.matched else 1
 
@@ -67,7 +69,7 @@ def looked(state: EngineState, event: Looked, at: datetime) -> list[AnyEffect]:
     incident = correlate.find(state.book, run.incident_id)
     if purpose != "confirm" or not waiting or incident is None:
         return []
-    verdict, verdicts = judge(state, run, incident, _matched(state, run), event)
+    verdict, verdicts = judge(state, run, incident, matched(state, run), event)
     return _keep(state, *runs.confirmed(run, event, verdict, verdicts, at), at)
 
 
@@ -125,6 +127,9 @@ def _attempt(run: Run, at: datetime) -> Attempt:
 def _end_attempt(state: EngineState, run: Run, at: datetime) -> None:
     outcomes = {RunState.DONE: "verified", RunState.FAILED: "failed", RunState.ESCALATED: "escalated"}
     outcome = outcomes.get(run.state, "inconclusive")
+    if any(a.run == run.id and not a.outcome for a in state.attempts):
+        record = state.records.setdefault(run.playbook.id, [])
+        record[:] = [*record, outcome][-RECORDED:]
     state.attempts[:] = [
         msgspec.structs.replace(a, outcome=outcome, ended_at=at) if a.run == run.id and not a.outcome else a
         for a in state.attempts

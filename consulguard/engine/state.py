@@ -22,6 +22,7 @@ from consulguard.model import (
     Mode,
     Pause,
     Playbook,
+    Question,
     Run,
     State,
     Trouble,
@@ -47,6 +48,7 @@ class Plan(Value, frozen=True, kw_only=True):
     """What the playbooks say about one incident: which one matches, why not the others, and its steps."""
 
     incident_id: str
+    run: Run | None = None  # as it would start
     playbook: Playbook | None = None
     effective_mode: Mode = Mode.OBSERVE
     matched: int = 0
@@ -63,6 +65,15 @@ class Told(Value, frozen=True, kw_only=True):
     lines: int = 0  # thread lines told so far
 
 
+class Ladder(msgspec.Struct, kw_only=True):
+    """How far one playbook's escalation has come for one incident."""
+
+    playbook: Playbook  # pinned when it was first chosen
+    since: datetime
+    rung: int = 0  # the next one
+    now: str = ""  # the playbook the last rung put in charge
+
+
 class EngineState(msgspec.Struct, kw_only=True):
     policy: Policy = msgspec.field(default_factory=Policy)
     playbooks: tuple[Playbook, ...] = ()
@@ -71,10 +82,14 @@ class EngineState(msgspec.Struct, kw_only=True):
     health: HealthState = msgspec.field(default_factory=HealthState)
     book: Book = msgspec.field(default_factory=Book)
     storm: Storm = msgspec.field(default_factory=Storm)
+    ladders: dict[str, list[Ladder]] = {}  # incident id -> in the order they were begun
     plans: dict[str, Plan] = {}  # incident id -> plan; open incidents only
     runs: dict[str, Run] = {}  # run id -> run, over or not, of open incidents
     attempts: list[Attempt] = []
+    records: dict[str, list[str]] = {}  # playbook -> how its last runs ended, newest last; a person can clear it
     pauses: list[Pause] = []
+    questions: dict[str, Question] = {}  # by id: what people are asked, and for a while what they were asked
+    asked: int = 0  # questions so far
     told: dict[str, Told] = {}
     epoch: int = 0
     lease_held: bool = False

@@ -9,7 +9,7 @@ from itertools import chain, islice
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import planning, running, tell
+from consulguard.engine import approvals, ladder, planning, running, tell
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -48,8 +48,10 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     changed = _correlate(state, at)
     _storm(state, at)
     effects += _watch(state, changed, at)
+    effects += ladder.climb(state, at)
     effects += planning.plan_open(state, {i.id for i in changed}, at)
     effects += running.advance(state, at)
+    approvals.review(state, at)
     effects += tell.news(state, changed, at)
     effects += _wake(state, at)
     return state, tuple(effects)
@@ -83,6 +85,8 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             return running.resulted(state, event.result, at)
         case Commanded(command="digest"):
             return tell.digest(state, at)
+        case Commanded(command="approve" | "deny"):
+            return approvals.decide(state, event, at)
         case Commanded():
             _command(state, event, at)
         case _:
@@ -91,7 +95,7 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
 
 
 def _command(state: EngineState, event: Commanded, at: datetime) -> None:
-    """Pause, stop and resume. A pause is a named reason; several may hold at once."""
+    """Pause, stop, resume and re-arm. A pause is a named reason; several may hold at once."""
     if event.command in ("pause", "stop"):
         for_s = event.args.get("for_s")
         state.pauses.append(
@@ -105,6 +109,8 @@ def _command(state: EngineState, event: Commanded, at: datetime) -> None:
         )
     elif event.command == "resume":
         state.pauses.clear()
+    elif event.command == "rearm":
+        state.records.pop(str(event.args.get("playbook", "")), None)
 
 
 def _correlate(state: EngineState, at: datetime) -> list[Incident]:
@@ -198,6 +204,8 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
         _correlate_at(state, at),
         storm.next_wake(state.storm, state.policy.guard),
         planning.next_wake(state),
+        approvals.next_wake(state),
+        ladder.next_wake(state),
         tell.next_wake(state, at),
         *(p.until for p in state.pauses),
     ]

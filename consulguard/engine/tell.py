@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from consulguard import correlate
 from consulguard.engine.state import EngineState, Plan, Told
 from consulguard.events import AnyEffect, Tell
-from consulguard.model import Decision, Incident, IncidentState, Message, Role, Run
+from consulguard.model import Decision, Incident, IncidentState, Message, Question, Role, Run
 
 TOP = 5  # names listed before "+n more"
 STORM, VIEW, PAUSE, DIGEST = "storm", "view", "pause", "digest"
@@ -72,6 +72,7 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         if young or state.storm.on or incident.state not in _OPEN:
             return None
     plan = state.plans.get(incident.id)
+    question = next((q for q in state.questions.values() if q.pending and q.run.incident_id == incident.id), None)
     runs = [r for r in state.runs.values() if r.incident_id == incident.id and r.effects]
     affected = sum(m.role is Role.AFFECTED for m in incident.members)
     severity = {IncidentState.OPEN: "critical", IncidentState.RECOVERING: "warning"}.get(
@@ -84,7 +85,7 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         title=f"{incident.root.name}: root cause" + (f" ({affected} affected)" if affected else ""),
         at=at,
         incident=incident,
-        facts=_facts(plan, runs),
+        facts=(*_facts(plan, runs), *_asked(question)),
         thread=tuple(line for r in runs for line in r.log),
     )
 
@@ -104,6 +105,14 @@ def _facts(plan: Plan | None, runs: list[Run]) -> tuple[tuple[str, str], ...]:
     stopped = first.verdict.decision in (Decision.DENY, Decision.ASK)
     why = f", {first.verdict.guard}: {first.verdict.reason}" if stopped else ""
     return (*name, ("Next step", f"{first.name}: {first.verdict.decision}{why}"))
+
+
+def _asked(question: Question | None) -> tuple[tuple[str, str], ...]:
+    if question is None:
+        return ()
+    people = "a person" if question.needed == 1 else f"{question.needed} people"
+    until = f"{question.expires_at:%Y-%m-%d %H:%M:%S}Z"
+    return (("Approval", f"{people} until {until}: consulguard approval approve {question.id[:8]}"),)
 
 
 def names(all_names: list[str]) -> str:

@@ -17,6 +17,7 @@ from consulguard.guard import (
     confirm,
     cooldown,
     empty_selection,
+    error_budget,
     flapping,
     hold_down,
     lease,
@@ -57,6 +58,7 @@ ORDER: Final[Order] = (
     ("target_lock", target_lock.guard),
     ("cooldown", cooldown.guard),
     ("attempt_cap", attempt_cap.guard),
+    ("error_budget", error_budget.guard),
     ("mode", mode.guard),
 )
 
@@ -69,14 +71,17 @@ def judge(s: Situation, order: Order = ORDER) -> tuple[Verdict, ...]:
     return tuple(_verdict(s, name, guard) for name, guard in order)
 
 
-def combine(verdicts: Sequence[Verdict]) -> Verdict:
+def combine(verdicts: Sequence[Verdict], *, approved: bool = False) -> Verdict:
     """One verdict: DENY before WAIT before ASK before ALLOW, and the first of its rank.
 
-    ``retry_at`` is the latest of all WAITs, whatever the decision: before it nothing can be allowed.
+    ``retry_at`` is the latest of all WAITs, whatever the decision: before it nothing can be allowed. ``approved``:
+    the people who had to be asked have agreed.
     """
     if not verdicts:
         return Verdict(intent_id="", decision=Decision.DENY, guard="order", reason="no guard was asked")
     first = max(verdicts, key=lambda v: RANK[v.decision])
+    if approved and first.decision is Decision.ASK:
+        return msgspec.structs.replace(first, decision=Decision.ALLOW, reason=f"{first.reason}: approved")
     ends = [v.retry_at for v in verdicts if v.retry_at is not None]
     return msgspec.structs.replace(first, retry_at=max(ends, default=None))
 

@@ -52,6 +52,7 @@ class Situation(Value, frozen=True, kw_only=True):
     pauses: tuple[Pause, ...] = ()
     open_intents: tuple[Intent, ...] = ()  # of every other run that holds its target, between two steps as well
     attempts: tuple[Attempt, ...] = ()  # newest last, this run's own excluded
+    record: tuple[str, ...] = ()  # how the playbook's last runs ended, newest last
     first_effect: bool = True  # False: the run has already touched the world
     undo: bool = False
     storm: Storm = Storm()

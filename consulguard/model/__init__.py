@@ -4,6 +4,7 @@ Times are timezone-aware UTC; every duration is a float in seconds and its name 
 The values are msgspec structs, so the journal writes and reads them without a second schema.
 """
 
+from consulguard.model.approval import PlannedEffect, Question, QuestionState, Vote
 from consulguard.model.base import JsonObject, Value, own_meta
 from consulguard.model.incident import (
     Explanation,
@@ -88,7 +89,10 @@ __all__ = [
     "OutboxRow",
     "Outcome",
     "Pause",
+    "PlannedEffect",
     "Playbook",
+    "Question",
+    "QuestionState",
     "Result",
     "Role",
     "Root",
@@ -107,5 +111,6 @@ __all__ = [
     "Verdict",
     "Verify",
     "View",
+    "Vote",
     "own_meta",
 ]

@@ -176,6 +176,7 @@ class Run(Value, frozen=True, kw_only=True):
     effect_index: int = 0  # highest Consul index of our own effects
     good_looks: int = 0
     deadline: datetime | None = None  # of the verification
+    approved_until: datetime | None = None  # people agreed to exactly this run; it must have begun by then
     reason: str = ""
     log: tuple[str, ...] = ()  # one line per move, for the thread
 
@@ -183,6 +184,10 @@ class Run(Value, frozen=True, kw_only=True):
     def holds_target(self) -> bool:
         """Whether its target must be counted as being worked on."""
         return not self.state.over and (self.effects > 0 or self.state is RunState.CONFIRMING)
+
+    def approved(self, at: datetime) -> bool:
+        """Whether a person's agreement holds: once begun, a run is not asked about again."""
+        return self.approved_until is not None and (self.effects > 0 or at < self.approved_until)
 
 
 class Attempt(Value, frozen=True, kw_only=True):

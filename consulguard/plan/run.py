@@ -41,6 +41,7 @@ SEND_WITHIN_S = 30.0  # an intent not sent this soon is stale
 LOOK_EVERY_S = 2.0  # between two looks of a verification
 CONFIRM_AGAIN_S = 5.0  # after a confirm-read that did not agree
 STUCK_AFTER_S = 900.0  # a started run that guards stop for this long goes to a person
+RETRY_SPREAD = 0.2  # of the back-off; taken from the run's id, so that a replay waits as long
 REDRIVES_MAX = 3  # tries to reach a target that may have been reached before
 
 Moved = tuple[Run, tuple[AnyEffect, ...]]
@@ -202,7 +203,9 @@ def resulted(run: Run, result: Result, info: ActionInfo | None, at: datetime) ->
 
 
 def _later(run: Run, at: datetime, nth: int) -> datetime:
-    return at + timedelta(seconds=_step(run).retry_interval_s * 2 ** (nth - 1))
+    """Doubled each time, and up to a fifth more: runs that failed together do not come back together."""
+    spread = int(hashlib.sha256(f"{run.id}|{nth}".encode()).hexdigest()[:8], 16) / 2**32 * RETRY_SPREAD
+    return at + timedelta(seconds=_step(run).retry_interval_s * 2 ** (nth - 1) * (1 + spread))
 
 
 def _still_unknown(run: Run, info: ActionInfo | None, at: datetime) -> Moved:

@@ -17,6 +17,7 @@ from consulguard.model import (
     Status,
     Target,
 )
+from consulguard.plan import run as runs
 
 from tests.core.engine.world import DRAIN_AND_RESTART, T0, Probe, World, instance, moment, service
 
@@ -306,3 +307,33 @@ def test_a_sidecar_that_fails_before_anybody_described_it_is_not_a_service_of_it
     w.feed(Learned(at=moment(1.5), facts=(fact, service("d", count=1), NodeFact(target=sidecar.of_node(), at=T0))))
     w.wait(2, 10)
     assert [i.root.name for i in w.state.book.incidents.values()] == ["d"]
+
+
+def test_a_playbook_that_does_not_help_asks_a_person_until_it_is_rearmed():
+    w = World()
+    w.state.records["drain-and-restart"] = ["failed", "inconclusive"]
+    w.to_first_effect()
+    w.result(65, Outcome.FAILED, "no rights")
+    assert w.state.records["drain-and-restart"] == ["failed", "inconclusive", "failed"]
+    w.wait(70, 400)
+    assert {v.guard: v.decision for v in w.plan.steps[0].verdicts}["error_budget"] is Decision.ASK
+    w.feed(Commanded(at=moment(401), command="rearm", who="ann", args={"playbook": "drain-and-restart"}))
+    w.view(402)
+    assert {v.guard: v.decision for v in w.plan.steps[0].verdicts}["error_budget"] is Decision.ALLOW
+
+
+def run_of_c():
+    w = World()
+    w.to_first_effect()
+    w.result(65, Outcome.DONE, index=110)
+    w.confirm(66, Status.MAINTENANCE, index=111)
+    return w.run
+
+
+def test_runs_that_fail_together_do_not_come_back_together():
+    waits = set()
+    for number in range(8):
+        run = msgspec.structs.replace(run_of_c(), id=f"run-{number}")
+        waits.add((runs._later(run, moment(0), 1) - moment(0)).total_seconds())
+    assert len(waits) == 8
+    assert all(10.0 <= wait <= 12.0 for wait in waits)

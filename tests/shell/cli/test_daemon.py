@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.shell.cli.support import Cli
+from tests.shell.cli.support import Cli, send
 
 pytestmark = pytest.mark.real
 
@@ -108,6 +108,47 @@ def incidents(cli):
     missing = cli.with_config("incident", "show", "inc-none")
     assert missing.code == 1
     assert "incident list" in missing.err
+
+
+ASKING = """
+name: drain-if-agreed
+mode: approve
+match: {role: root_cause, scope: instance, states: [critical], for: 1s, matchers: ['service="c"']}
+approval: {approvers: {users: [tester]}, ttl: 5m}
+steps:
+  - name: drain
+    uses: consul.maintenance
+    with: {enable: true, reason: "consulguard ${incident.id}"}
+    undo: {uses: consul.maintenance, with: {enable: false}}
+verify: {within: 60s, target: {passing_for: 2}}
+"""
+
+
+def test_a_person_is_asked_and_agrees(cli, mesh):
+    cli.book("drain", ASKING)
+    with Daemon(cli, "--mode", "auto") as daemon:
+        daemon.listening()
+        listed = "approval", "list", "-o", "json"
+        (asked,) = daemon.until(lambda: cli.with_config(*listed).json["approvals"])
+        (step,) = asked["steps"]
+        assert (step["uses"], step["target"]["instance"]) == ("consul.maintenance", "c1")
+        assert asked["id"] in cli.with_config("approval", "list").out
+        short = asked["id"][:8]
+        refused = cli.with_config("approval", "approve", short, USER="somebody", LOGNAME="somebody")
+        assert refused.code == 1
+        assert "somebody (command line) is not among the approvers" in refused.err
+        agreed = cli.with_config("approval", "approve", short)
+        assert (agreed.code, agreed.out) == (0, "approved: drain-if-agreed on c1\n")
+        daemon.until(lambda: "_service_maintenance:c1" in send(mesh.address, "GET", "/agent/checks"))
+        again = cli.with_config("approval", "deny", asked["id"])
+        assert again.code == 1
+        assert "already approved" in again.err
+        (decided,) = cli.with_config("approval", "list", "--all", "-o", "json").json["approvals"]
+        assert [vote["who"] for vote in decided["votes"]] == ["tester (command line)"]
+    send(mesh.address, "PUT", "/agent/service/maintenance/c1?enable=false")
+    gone = cli.with_config("approval", "approve", short)
+    assert gone.code == 1
+    assert "no daemon runs here" in gone.err
 
 
 def the_record(cli):

@@ -1,0 +1,73 @@
+"""``consulguard approval``: what people are asked before it is done, and their answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from consulguard.cli import contracts, doors, printing, reading
+from consulguard.cli.brake import user
+from consulguard.cli.options import Options
+from consulguard.config import settings
+from consulguard.model import Question
+from consulguard.serve import call
+
+Id = Annotated[str, typer.Argument(help="The approval's id, or the beginning of it.", show_default=False)]
+
+
+def list_(
+    options: Options,
+    all_: Annotated[bool, typer.Option("--all", help="Those that are decided, too.")] = False,
+) -> int:
+    """What waits for a person: exactly what would be done, who may say yes, and until when."""
+    past = asyncio.run(reading.past(options.load()))
+    questions = sorted(past.questions.values(), key=lambda q: (q.asked_at, q.id)) if past is not None else []
+    shown = [q for q in questions if all_ or q.pending]
+    answer = {"approvals": [contracts.approval_of(q) for q in shown]}
+    if not printing.data(options, answer):
+        out = printing.console(options)
+        for question in shown:
+            _show(out, question)
+        if not shown:
+            out.print("Nothing waits for an approval.")
+    return doors.OK
+
+
+def _show(out: Any, question: Question) -> None:
+    run, told = question.run, contracts.approval_of(question)
+    head = f"{question.id}  {question.state.value}  {run.playbook.id} on {run.subject.target.name}"
+    out.print(printing.safe(f"{head}  ({run.incident_id})"))
+    for effect in question.effects:
+        out.print(printing.safe(f"  {effect.step}: {effect.action} on {effect.target.name} {effect.params}"))
+    who = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in question.rule.approvers.items()) or "nobody"
+    agreed = ", ".join(vote.who for vote in question.votes if vote.agrees) or "nobody yet"
+    out.print(printing.safe(f"  needs {question.needed} of {who}; agreed: {agreed}"))
+    out.print(f"  asked {printing.when(told['asked_at'])}, until {printing.when(told['expires_at'])}")
+    if question.reason:
+        out.print(printing.safe(f"  {question.reason}"))
+
+
+def approve(options: Options, approval: Id) -> int:
+    """Agree. The guards are asked again before anything is done."""
+    return _say(options, "approve", approval)
+
+
+def deny(options: Options, approval: Id) -> int:
+    """Refuse. This playbook is not proposed for this incident again."""
+    return _say(options, "deny", approval)
+
+
+def _say(options: Options, command: str, approval: str) -> int:
+    loaded, name = options.load(), user()
+    args: dict[str, Any] = {"id": approval, "users": [name]}
+    who = f"{name} (command line)"
+    answer = asyncio.run(call(settings.socket_path(loaded), command, args, who, options.timeout_s))
+    if answer is None:
+        raise doors.NotFound("no daemon runs here: an approval is given to the daemon that will act on it")
+    if not answer["ok"]:
+        raise doors.Blocked(answer["text"]) if answer["blocked"] else doors.NotFound(answer["text"])
+    if not options.quiet:
+        print(answer["text"])
+    return doors.OK
