@@ -19,7 +19,9 @@ from consulguard.act.consul_service_resolver import ConsulServiceResolver
 from consulguard.act.consul_service_splitter import ConsulServiceSplitter
 from consulguard.act.exec_run import ExecRun
 from consulguard.act.http_request import HttpRequest
+from consulguard.act.notify import Notify
 from consulguard.act.runner import perform, probe
+from consulguard.act.wait import Wait
 from consulguard.clock import SystemClock
 from consulguard.consulapi import ConsulClient
 from consulguard.model import Intent, Outcome, Result, Target
@@ -32,6 +34,8 @@ BUILT_IN: tuple[type[Action[Any]], ...] = (
     ConsulKvPut,
     HttpRequest,
     ExecRun,
+    Wait,
+    Notify,
 )
 ACTIONS: dict[str, Action[Any]] = {kind.name: kind() for kind in BUILT_IN}
 CLOCK = SystemClock()

@@ -23,6 +23,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "consul.kv_put": {"key": "flags/web", "value": "off"},
     "http.request": {"method": "POST", "url": "https://jobs.example/run", "idempotent": False},
     "exec.run": {"argv": ["/bin/true"], "idempotent": True},
+    "wait": {"seconds": 30},
+    "notify": {"text": "the standby takes over\nfor now"},
 }
 UNSAFE = [
     "web;rm -rf /", "$(id)", "`id`", "-rf", "--config=x", "../../agent/leave", "..", "a b", "web\n",
@@ -58,6 +60,13 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("exec.run", {"argv": ["true"], "idempotent": True}),
     ("exec.run", {"argv": ["/bin/echo", "a\nb"], "idempotent": True}),
     ("exec.run", {"argv": ["/bin/echo", "a\x00"], "idempotent": True}),
+    ("wait", {}),
+    ("wait", {"seconds": 0}),
+    ("wait", {"seconds": 3601}),
+    ("wait", {"seconds": 1.5}),
+    ("wait", {"seconds": "30"}),
+    ("notify", {"text": ""}),
+    ("notify", {"text": "turned \u202e round"}),
 ]
 
 
