@@ -27,7 +27,7 @@ from consulguard.serve import Control, Health, HttpDoor
 from consulguard.watch import Watcher
 
 CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
-COMMANDS = ("pause", "stop", "resume", "approve", "deny", "rearm")
+COMMANDS = ("pause", "stop", "resume", "approve", "deny", "rearm", "run")
 log = structlog.get_logger("consulguard.app")
 
 

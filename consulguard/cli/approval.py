@@ -60,12 +60,16 @@ def deny(options: Options, approval: Id) -> int:
 
 
 def _say(options: Options, command: str, approval: str) -> int:
-    loaded, name = options.load(), user()
-    args: dict[str, Any] = {"id": approval, "users": [name]}
-    who = f"{name} (command line)"
-    answer = asyncio.run(call(settings.socket_path(loaded), command, args, who, options.timeout_s))
+    name = user()
+    return ask_daemon(options, command, {"id": approval, "users": [name]}, name)
+
+
+def ask_daemon(options: Options, command: str, args: dict[str, Any], name: str) -> int:
+    """Something only the daemon that acts can answer. A guard that is against it is exit code 6."""
+    path = settings.socket_path(options.load())
+    answer = asyncio.run(call(path, command, args, f"{name} (command line)", options.timeout_s))
     if answer is None:
-        raise doors.NotFound("no daemon runs here: an approval is given to the daemon that will act on it")
+        raise doors.NotFound("no daemon runs here: this is for the daemon that will act on it")
     if not answer["ok"]:
         raise doors.Blocked(answer["text"]) if answer["blocked"] else doors.NotFound(answer["text"])
     if not options.quiet:

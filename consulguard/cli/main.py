@@ -26,6 +26,7 @@ VERBS: dict[str, str | dict[str, str]] = {
     "topology": "topology:topology",
     "check": "check:check",
     "status": "status:status",
+    "simulate": "simulate:simulate",
     "pause": "brake:pause",
     "resume": "brake:resume",
     "playbook": {
@@ -33,6 +34,7 @@ VERBS: dict[str, str | dict[str, str]] = {
         "show": "playbook:show",
         "lint": "playbook:lint",
         "test": "playbook:try_stories",
+        "run": "playbook:run",
         "rearm": "playbook:rearm",
     },
     "approval": {"list": "approval:list_", "approve": "approval:approve", "deny": "approval:deny"},
@@ -40,7 +42,7 @@ VERBS: dict[str, str | dict[str, str]] = {
     "journal": {"verify": "journal:verify", "tail": "journal:tail"},
 }
 NOUNS = {
-    "playbook": "Look at, check and test playbooks.",
+    "playbook": "Look at, check, test and run playbooks.",
     "approval": "What people are asked before it is done.",
     "incident": "What failed, and what was done.",
     "journal": "The record of every decision.",

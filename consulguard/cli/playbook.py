@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from consulguard.app import actions, configured, stories
-from consulguard.cli import brake, contracts, doors, printing, snapshots
+from consulguard.cli import approval, brake, contracts, doors, printing, reading, snapshots
 from consulguard.cli.options import Options
+from consulguard.cli.plan import show_incident, show_steps
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.config.files import read_text, yaml_files
+from consulguard.engine import manual
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.plan import PlaybookFile, read
 from consulguard.plan import lint as lint_rules
@@ -72,6 +74,28 @@ def show(options: Options, name: Named) -> int:
         if not isinstance(found, PlaybookFile) and path.stem == name:
             raise found[0]
     raise doors.NotFound(f"there is no playbook named {name!r}; see: consulguard playbook list")
+
+
+def run(
+    options: Options,
+    name: Named,
+    service: Annotated[str, typer.Option(help="The service in which something fails.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> int:
+    """Put a playbook in charge of what fails in a service, now. Every guard is asked all the same."""
+    if not dry_run:
+        return approval.ask_daemon(options, "run", {"playbook": name, "service": service}, brake.user())
+    state = reading.look(options, options.load()).state
+    assert state.at is not None
+    incident, against, _ = manual.order(state, name, service, "dry run", state.at)
+    if incident is None:
+        raise doors.NotFound(against)
+    answer = contracts.incident_of(incident) | contracts.planned_of(state.plans.get(incident.id), actions())
+    if not printing.data(options, answer):
+        out = printing.console(options)
+        show_incident(out, answer)
+        show_steps(out, answer)
+    return doors.BLOCKED if against else doors.OK
 
 
 def rearm(options: Options, name: Named) -> int:

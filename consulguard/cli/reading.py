@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,14 @@ class Reading:
     disabled: tuple[PlaybookError, ...]
 
 
-def look(options: Options, loaded: config.Loaded, snapshot: Path | None = None) -> Reading:
-    """Read, assess, and tell on stderr which playbooks are disabled.
+def look(
+    options: Options, loaded: config.Loaded, snapshot: Path | None = None, *, focus: Sequence[str] = ()
+) -> Reading:
+    """Read, assess, and tell on stderr which playbooks are disabled. ``focus``: services to be read in detail.
 
     Raises ConfigError, ConsulUnavailable, ConsulRefused, BadAnswer.
     """
-    seen = snapshots.load(snapshot) if snapshot is not None else asyncio.run(_see(options, loaded))
+    seen = snapshots.load(snapshot) if snapshot is not None else asyncio.run(_see(options, loaded, focus))
     given, disabled = configured(loaded, seen.events[0].at)
     if not options.quiet:
         for error in disabled:
@@ -48,15 +51,15 @@ def look(options: Options, loaded: config.Loaded, snapshot: Path | None = None) 
     return Reading(state=assess(given, seen.events, seen.past), seen=seen, disabled=disabled)
 
 
-async def _see(options: Options, loaded: config.Loaded) -> snapshots.Seen:
-    return snapshots.Seen(events=await _events(options, loaded), past=await past(loaded) or EngineState())
+async def _see(options: Options, loaded: config.Loaded, focus: Sequence[str]) -> snapshots.Seen:
+    return snapshots.Seen(events=await _events(options, loaded, focus), past=await past(loaded) or EngineState())
 
 
-async def _events(options: Options, loaded: config.Loaded) -> list[AnyEvent]:
+async def _events(options: Options, loaded: config.Loaded, focus: Sequence[str]) -> list[AnyEvent]:
     client = settings.client(loaded, consistency="stale" if options.stale else "default")
     try:
         async with asyncio.timeout(options.timeout_s):
-            return await read_once(client, SystemClock(), settings.watch_settings(loaded))
+            return await read_once(client, SystemClock(), settings.watch_settings(loaded), focus=focus)
     except TimeoutError:
         raise ConsulUnavailable(
             f"Consul was not read within {options.timeout_s:g} s; give more with --timeout"

@@ -1,6 +1,6 @@
 """From troubles to incidents: the graph of who depends on whom, who is to blame, and what belongs together."""
 
-from consulguard.correlate.ask import callers, describes, explained, find, hosts_most, on_node
+from consulguard.correlate.ask import callers, describes, explained, find, hosts_most, instances, on_node
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents
 from consulguard.correlate.graph import Graph
@@ -23,6 +23,7 @@ __all__ = [
     "graph_at",
     "healthy",
     "hosts_most",
+    "instances",
     "learn",
     "next_wake",
     "on_node",

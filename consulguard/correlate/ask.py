@@ -37,6 +37,12 @@ def callers(book: Book, service: Target, depth: int) -> tuple[Target, ...]:
     return tuple(found)
 
 
+def instances(book: Book, service: str) -> tuple[Target, ...]:
+    """Every instance, in detail, of the services of this name; empty where they were not read in detail."""
+    facts = (fact for key, fact in sorted(book.graph.services.items()) if fact.target.service == service)
+    return tuple(found.target for fact in facts for found in fact.instances or ())
+
+
 def hosts_most(book: Book, node: str) -> bool:
     """Whether at least half of the services have an instance on the node of this name."""
     services = book.graph.services.values()

@@ -109,6 +109,7 @@ def _digest(run: Run, effects: Sequence[PlannedEffect]) -> str:
 
 
 def _question(state: EngineState, want: Wanted, at: datetime) -> Question:
+    order = state.orders.get(want.run.incident_id)
     rule, plan = want.run.playbook.approval, _digest(want.run, want.effects)
     state.asked += 1
     seed = f"{state.life}|{want.run.id}|{plan}|{state.asked}"
@@ -119,6 +120,7 @@ def _question(state: EngineState, want: Wanted, at: datetime) -> Question:
         effects=want.effects,
         rule=rule,
         needed=max(rule.count, DESTRUCTIVE_NEEDS if _destructive(state, want) else 1),
+        asked_by=order.who if order is not None else "",
         asked_at=at,
         expires_at=at + timedelta(seconds=rule.ttl_s),
     )

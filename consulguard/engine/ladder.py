@@ -40,6 +40,8 @@ def begin(state: EngineState, incident: Incident, playbook: Playbook, at: dateti
 
 def in_charge(state: EngineState, incident: Incident) -> tuple[tuple[Playbook, ...], tuple[Considered, ...]]:
     """The playbooks that may be chosen for the incident, and what is to be said of those that may no longer."""
+    if (order := state.orders.get(incident.id)) is not None:
+        return tuple(p for p in state.playbooks if p.id == order.playbook), ()
     named = [(ladder, ladder.now) for ladder in state.ladders.get(incident.id, ()) if ladder.now]
     if not named:
         return state.playbooks, ()

@@ -56,6 +56,8 @@ def _due(known: Plan | None, at: datetime) -> bool:
 def plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyEffect]:
     """Plan one incident anew; its run starts where the guards allow it."""
     subjects = correlate.subjects(state.book, incident, state.troubles())
+    if (order := state.orders.get(incident.id)) is not None:
+        subjects = tuple(s for s in subjects if s.target.service == order.service)
     playbooks, passed = ladder.in_charge(state, incident)
     choice, considered = plan.choose(playbooks, subjects, state.view, at, state.policy)
     known = Plan(incident_id=incident.id, considered=(*passed, *considered), at=at)
@@ -122,6 +124,8 @@ def _forget(state: EngineState, open_ids: set[str]) -> None:
     """Drop plans of incidents that are over, and finished runs of incidents the book no longer knows."""
     for gone in [i for i in state.plans if i not in open_ids]:
         del state.plans[gone]
+    for gone in [i for i in state.orders if i not in open_ids]:
+        del state.orders[gone]
     over = [r for r in state.runs.values() if r.state.over or r.effects == 0]
     for run in over:
         if run.incident_id not in open_ids and correlate.find(state.book, run.incident_id) is None:

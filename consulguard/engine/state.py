@@ -74,6 +74,14 @@ class Ladder(msgspec.Struct, kw_only=True):
     now: str = ""  # the playbook the last rung put in charge
 
 
+class Order(Value, frozen=True, kw_only=True):
+    """A person put this playbook in charge of what fails in this service."""
+
+    playbook: str
+    service: str
+    who: str
+
+
 class EngineState(msgspec.Struct, kw_only=True):
     policy: Policy = msgspec.field(default_factory=Policy)
     playbooks: tuple[Playbook, ...] = ()
@@ -82,6 +90,7 @@ class EngineState(msgspec.Struct, kw_only=True):
     health: HealthState = msgspec.field(default_factory=HealthState)
     book: Book = msgspec.field(default_factory=Book)
     storm: Storm = msgspec.field(default_factory=Storm)
+    orders: dict[str, Order] = {}  # incident id -> what a person ordered
     ladders: dict[str, list[Ladder]] = {}  # incident id -> in the order they were begun
     plans: dict[str, Plan] = {}  # incident id -> plan; open incidents only
     runs: dict[str, Run] = {}  # run id -> run, over or not, of open incidents

@@ -9,7 +9,7 @@ from itertools import chain, islice
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import approvals, ladder, planning, running, tell
+from consulguard.engine import approvals, ladder, manual, planning, running, tell
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -87,6 +87,8 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             return tell.digest(state, at)
         case Commanded(command="approve" | "deny"):
             return approvals.decide(state, event, at)
+        case Commanded(command="run"):
+            return manual.run(state, event, at)
         case Commanded():
             _command(state, event, at)
         case _:

@@ -35,6 +35,7 @@ class _Once:
         self.settings = settings
         self.mesh = mesh
         self.view = view
+        self.focus: frozenset[str] = frozenset()  # read in detail whatever their health
         self._gate = asyncio.Semaphore(PARALLEL)
 
     async def source(self, source: Source) -> None:
@@ -100,7 +101,7 @@ class _Once:
         census, book = self.mesh.census, self.mesh.book
         nodes = sorted(target.node for target in book.nodes)
         facts = await _all(self.node(name) for name in nodes)
-        troubled = {t.service for t in book.services}
+        troubled = {t.service for t in book.services} | (self.focus & set(census.names))
         for name in nodes:
             node = census.nodes.get(name)
             troubled |= {t.service for t in (node.instances if node else None) or ()}
@@ -111,10 +112,13 @@ class _Once:
         return facts + await _all(self.service(name, detailed=True) for name in sorted(destinations))
 
 
-async def read_once(client: ConsulClient, clock: Clock, settings: WatchSettings) -> list[AnyEvent]:
+async def read_once(
+    client: ConsulClient, clock: Clock, settings: WatchSettings, *, focus: Iterable[str] = ()
+) -> list[AnyEvent]:
     """``Learned`` (all), ``Observed`` (all that is not passing), ``ViewChanged``. One look is never settled.
 
-    Only GETs, unless ``settings.acl_probe_once`` allows the read-only ACL probe. Raises ConsulUnavailable,
+    ``focus``: services to be read in detail even if nothing of them fails. Only GETs, unless
+    ``settings.acl_probe_once`` allows the read-only ACL probe. Raises ConsulUnavailable,
     ConsulRefused or BadAnswer when health or catalog cannot be read.
     """
     events: list[AnyEvent] = []
@@ -125,6 +129,7 @@ async def read_once(client: ConsulClient, clock: Clock, settings: WatchSettings)
     view = ViewKeeper(clock, settings, keep)
     mesh = Mesh(client, clock, settings, view, await detect(client, settings.datacenter))
     once = _Once(client, clock, settings, mesh, view)
+    once.focus = frozenset(focus)
     await mesh.catalog.declared()
     await _settle([once.source(source) for source in mesh.sources])
     await once.odd()

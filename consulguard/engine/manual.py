@@ -1,0 +1,61 @@
+"""A person puts a playbook in charge of what fails in a service. The guards are asked as ever."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from consulguard import correlate
+from consulguard.engine import planning
+from consulguard.engine.state import EngineState, Order
+from consulguard.events import AnyEffect, Commanded, Reply
+from consulguard.model import Decision, Incident
+
+
+def run(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
+    """``playbook run``: it starts now, waits for an approval, or the answer says what is against it."""
+    playbook, service = str(said.args.get("playbook", "")), str(said.args.get("service", ""))
+    incident, against, effects = order(state, playbook, service, said.who, at)
+    if incident is None:
+        return [Reply(key=said.key, ok=False, text=against)]
+    if against:
+        state.orders.pop(incident.id, None)
+        return [*effects, Reply(key=said.key, ok=False, text=f"not now: {against}", blocked=True)]
+    started = state.started(incident.id) is not None
+    then = "starts" if started else "waits for an approval: consulguard approval list"
+    return [*effects, Reply(key=said.key, ok=True, text=f"{playbook} on {service} ({incident.id}) {then}")]
+
+
+def order(
+    state: EngineState, playbook: str, service: str, who: str, at: datetime
+) -> tuple[Incident | None, str, list[AnyEffect]]:
+    """Put the playbook in charge and plan at once: the incident, what is against it ("": nothing), the effects."""
+    if playbook not in {p.id for p in state.playbooks}:
+        return None, f"there is no playbook {playbook!r}; see: consulguard playbook list", []
+    incident = _failing(state, service)
+    if incident is None:
+        return None, f"nothing fails in {service!r} that is known as an incident", []
+    if state.started(incident.id) is not None:
+        return incident, f"a run is at work on {incident.id} already", []
+    state.orders[incident.id] = Order(playbook=playbook, service=service, who=who)
+    effects = planning.plan_one(state, incident, at)
+    return incident, _against(state, incident), effects
+
+
+def _failing(state: EngineState, service: str) -> Incident | None:
+    """The oldest open incident in which the service has a part."""
+    for incident in correlate.open_incidents(state.book):
+        if any(s.target.service == service for s in correlate.subjects(state.book, incident, state.troubles())):
+            return incident
+    return None
+
+
+def _against(state: EngineState, incident: Incident) -> str:
+    plan = state.plans[incident.id]
+    if plan.playbook is None:
+        return "; ".join(c.because for c in plan.considered) or "the playbook does not match"
+    if not plan.steps:
+        return f"{plan.playbook.id} has no step: it only tells people"
+    first = plan.steps[0].verdict
+    if first.decision is Decision.ALLOW and state.started(incident.id) is None:
+        return f"the incident is {incident.state.value}"
+    return "" if first.decision in (Decision.ALLOW, Decision.ASK) else f"{first.guard}: {first.reason}"
