@@ -5,6 +5,8 @@ Semantics and defaults follow docs/guards.md. The values come from ``config.py``
 
 from __future__ import annotations
 
+import msgspec
+
 from consulguard.model import Matcher, Mode, Target, Value
 
 
@@ -26,6 +28,14 @@ class CorrelatePolicy(Value, frozen=True, kw_only=True):
     reopen_s: float = 600.0  # failing again within this long reopens the incident
     min_interval_s: float = 0.0  # correlate at most this often
     confident: float = 0.7  # from here a root counts as certain for the storm brake
+
+
+class Budget(Value, frozen=True, kw_only=True):
+    """What all playbooks that name it may do together."""
+
+    runs: int  # starts ...
+    per_s: float  # ... within this long
+    max_open: int  # targets at work at the same time
 
 
 class GuardPolicy(Value, frozen=True, kw_only=True):
@@ -54,6 +64,9 @@ class GuardPolicy(Value, frozen=True, kw_only=True):
     escalation_cooldown_s: float = 3600.0
     attempts_max: int = 2
     attempts_window_s: float = 3600.0
+    budgets: dict[str, Budget] = msgspec.field(
+        default_factory=dict
+    )  # shared by the playbooks that name one
     error_budget_runs: int = 10  # of a playbook's last runs ...
     error_budget_bad: int = 3  # ... so many that did not help make it ask a person
     view_max_age_s: float = 65.0

@@ -136,6 +136,12 @@ class Correlate(Section):
     reopen: Duration = Field(600.0, description="The same root within this time opens the old incident again.")
 
 
+class Budget(Section):
+    runs: Count = Field(description="Runs of all playbooks that name it,")
+    per: Duration = Field(3600.0, description="started within this time.")
+    max_open: Count = Field(3, description="Targets they work on at once.")
+
+
 class Guards(Section):
     max_open: Count = Field(3, description="Targets worked on at once, in the whole fleet. 0: none.")
     max_open_per_service: Count = Field(1, description="The same for one service.")
@@ -157,6 +163,7 @@ class Guards(Section):
     service_cooldown: Duration = Field(300.0, description="Per service, after a failed run.")
     attempts_max: Count = Field(2, description="Tries of a playbook on one target within attempts_window.")
     attempts_window: Duration = Field(3600.0, description="See attempts_max.")
+    budgets: dict[str, Budget] = Field({}, description="Limits shared by the playbooks that name one, by name.")
     error_budget_runs: SomeCount = Field(10, description="Of a playbook's last so many runs,")
     error_budget_bad: SomeCount = Field(3, description="so many that did not help make it ask a person.")
     root_settle: Duration = Field(10.0, description="No action on a root cause younger than this.")

@@ -13,7 +13,7 @@ from consulguard.consulapi import Consistency, ConsulClient, TokenSource
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
 from consulguard.plan import parse
-from consulguard.policy import CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
+from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
 from consulguard.watch import WatchSettings
 
 SOCKET_BYTES = 107  # what Linux allows
@@ -69,6 +69,10 @@ def _guards(loaded: Loaded) -> GuardPolicy:
         service_cooldown_s=guards.service_cooldown,
         attempts_max=guards.attempts_max,
         attempts_window_s=guards.attempts_window,
+        budgets={
+            name: Budget(runs=budget.runs, per_s=budget.per, max_open=budget.max_open)
+            for name, budget in guards.budgets.items()
+        },
         error_budget_runs=guards.error_budget_runs,
         error_budget_bad=guards.error_budget_bad,
         root_settle_s=guards.root_settle,

@@ -26,7 +26,7 @@ def situation(
 ) -> Situation:
     """Everything the guards may look at, as of the state's present moment."""
     assert state.at is not None
-    others = (r.intent for r in state.runs.values() if r.id != run.id and r.holds_target)
+    others = [r for r in state.runs.values() if r.id != run.id and r.holds_target]
     return Situation(
         at=state.at,
         phase="effect" if looked is not None else "plan",
@@ -39,7 +39,8 @@ def situation(
         incident=incident,
         matched=matched,
         pauses=tuple(state.pauses),
-        open_intents=tuple(i for i in others if i is not None),
+        open_intents=tuple(r.intent for r in others if r.intent is not None),
+        open_budgets=tuple(r.playbook.limits.budget for r in others if r.playbook.limits.budget),
         attempts=tuple(state.attempts),
         record=tuple(state.records.get(run.playbook.id, ())),
         first_effect=run.effects == 0,

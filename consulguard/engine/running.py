@@ -121,6 +121,7 @@ def _attempt(run: Run, at: datetime) -> Attempt:
         service=target.of_service().key,
         at=at,
         run=run.id,
+        budget=run.playbook.limits.budget,
     )
 
 

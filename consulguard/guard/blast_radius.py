@@ -26,7 +26,7 @@ HOUR_S = 3600.0
 def guard(s: Situation) -> Answer:
     answers = [_in_flight(s), _share(s)]
     if starting(s):
-        answers = [_selection(s), *answers, _pace(s), _budget(s)]
+        answers = [_selection(s), *answers, _pace(s), _budget(s), _shared(s)]
     return strictest(answers)
 
 
@@ -91,10 +91,26 @@ def _budget(s: Situation) -> Answer:
     return strictest(spent)
 
 
-def _spent(s: Situation, hour: list[Attempt], most: int, where: str) -> Answer:
-    text = f"{plural(len(hour), 'run')} started {where} in the last hour, {most} allowed"
-    if len(hour) < most:
+def _shared(s: Situation) -> Answer:
+    """The budget the playbook shares with others; one the configuration does not have allows nothing."""
+    name = s.playbook.limits.budget
+    if not name:
+        return allow(f"{s.playbook.id} shares no budget")
+    budget = s.policy.guard.budgets.get(name)
+    if budget is None:
+        return deny(f"{s.playbook.id} counts against the budget {name!r}, which the configuration does not have")
+    ours = [a for a in tries(s, budget.per_s) if a.budget == name]
+    open_now = s.open_budgets.count(name)
+    text = f"{plural(open_now, 'target')} being worked on by the budget {name}, {budget.max_open} allowed"
+    at_work = wait(s, text) if open_now + 1 > budget.max_open else allow(text)
+    return strictest((at_work, _spent(s, ours, budget.runs, f"by the budget {name}", budget.per_s)))
+
+
+def _spent(s: Situation, lately: list[Attempt], most: int, where: str, per_s: float = HOUR_S) -> Answer:
+    span = "hour" if per_s == HOUR_S else seconds(per_s)
+    text = f"{plural(len(lately), 'run')} started {where} in the last {span}, {most} allowed"
+    if len(lately) < most:
         return allow(text)
-    # The budget has room again when all but ``most`` - 1 of them are an hour old.
-    last = hour[len(hour) - most].at if most > 0 else s.at
-    return wait(s, text, last + timedelta(seconds=HOUR_S))
+    # The budget has room again when all but ``most`` - 1 of them are that old.
+    last = lately[len(lately) - most].at if most > 0 else s.at
+    return wait(s, text, last + timedelta(seconds=per_s))

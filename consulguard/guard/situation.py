@@ -51,6 +51,7 @@ class Situation(Value, frozen=True, kw_only=True):
     matched: int  # how many subjects the playbook matches at once
     pauses: tuple[Pause, ...] = ()
     open_intents: tuple[Intent, ...] = ()  # of every other run that holds its target, between two steps as well
+    open_budgets: tuple[str, ...] = ()  # the shared budget each of those runs counts against
     attempts: tuple[Attempt, ...] = ()  # newest last, this run's own excluded
     record: tuple[str, ...] = ()  # how the playbook's last runs ended, newest last
     first_effect: bool = True  # False: the run has already touched the world

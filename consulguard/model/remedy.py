@@ -198,6 +198,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     service: str
     at: datetime
     run: str = ""
+    budget: str = ""  # the shared one it counts against
     outcome: str = ""  # "", verified, failed, inconclusive, escalated
     ended_at: datetime | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from consulguard.guard.situation import Stake
 from consulguard.model import Mode, Status, Target
+from consulguard.policy import Budget
 
 from tests.core.guard.rows import (
     ALLOW,
@@ -309,6 +310,45 @@ LIMITS: tuple[Row, ...] = (
         },
         "attempt_cap",
         DENY,
+    ),
+    Row(
+        "a shared budget that does not exist",
+        {"playbook": {"limits": {"budget": "mesh"}}},
+        "blast_radius",
+        DENY,
+        "the budget 'mesh', which the configuration does not have",
+    ),
+    Row(
+        "a shared budget is spent by another playbook",
+        {
+            **policy(budgets={"mesh": Budget(runs=1, per_s=1800.0, max_open=3)}),
+            "playbook": {"limits": {"budget": "mesh"}},
+            "attempts": (an_attempt(1700, target=SHOP, budget="mesh"),),
+        },
+        "blast_radius",
+        WAIT,
+        "1 run started by the budget mesh in the last 1800 s, 1 allowed",
+    ),
+    Row(
+        "a shared budget has room again",
+        {
+            **policy(budgets={"mesh": Budget(runs=1, per_s=1800.0, max_open=3)}),
+            "playbook": {"limits": {"budget": "mesh"}},
+            "attempts": (an_attempt(1801, target=SHOP, budget="mesh"),),
+        },
+        "blast_radius",
+        ALLOW,
+    ),
+    Row(
+        "a shared budget at work elsewhere",
+        {
+            **policy(budgets={"mesh": Budget(runs=9, per_s=1800.0, max_open=1)}),
+            "playbook": {"limits": {"budget": "mesh"}},
+            "open_budgets": ("mesh", "other"),
+        },
+        "blast_radius",
+        WAIT,
+        "1 target being worked on by the budget mesh, 1 allowed",
     ),
     Row(
         "three of the last runs did not help",
