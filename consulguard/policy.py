@@ -64,9 +64,7 @@ class GuardPolicy(Value, frozen=True, kw_only=True):
     escalation_cooldown_s: float = 3600.0
     attempts_max: int = 2
     attempts_window_s: float = 3600.0
-    budgets: dict[str, Budget] = msgspec.field(
-        default_factory=dict
-    )  # shared by the playbooks that name one
+    budgets: dict[str, Budget] = msgspec.field(default_factory=dict)  # shared by the playbooks that name one
     error_budget_runs: int = 10  # of a playbook's last runs ...
     error_budget_bad: int = 3  # ... so many that did not help make it ask a person
     view_max_age_s: float = 65.0

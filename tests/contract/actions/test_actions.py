@@ -37,6 +37,8 @@ def example(name: str, address: str = "http://127.0.0.1:9") -> dict[str, Any]:
         "consul.service_resolver": {"redirect": {"service": "standby"}},
         "consul.service_splitter": {"splits": [{"weight": 100}]},
         "consul.kv_put": {"key": "flags/web", "value": "off"},
+        "consul.deregister": {},
+        "consul.force_leave": {},
         "http.request": {"method": "POST", "url": f"{address}/job", "idempotent": True},
         "exec.run": {"argv": ["/bin/sleep", "60"], "idempotent": False},
         "wait": {"seconds": 60},
@@ -57,7 +59,9 @@ class Recording:
         if request.method != "GET":
             await self.over.wait()
         found: dict[str, Any] = {
-            "/v1/catalog/node/local": {"Node": {"Address": "127.0.0.1"}},
+            "/v1/catalog/node/local": {"Node": {"Address": "127.0.0.1"}, "Services": {"web-1": {}}},
+            "/v1/agent/members": [{"Name": "local", "Status": 4}],
+            "/v1/health/node/local": [{"CheckID": "serfHealth", "Status": "critical"}],
             "/v1/agent/self": {"Config": {"NodeName": "local"}},
             "/v1/agent/service/web-1": {"ID": "web-1"},
             "/v1/agent/checks": {},

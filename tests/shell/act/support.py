@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 from consulguard.act import ActContext, Action, ActSettings
+from consulguard.act.consul_deregister import ConsulDeregister
+from consulguard.act.consul_force_leave import ConsulForceLeave
 from consulguard.act.consul_kv_put import ConsulKvPut
 from consulguard.act.consul_maintenance import ConsulMaintenance
 from consulguard.act.consul_service_resolver import ConsulServiceResolver
@@ -34,6 +36,8 @@ BUILT_IN: tuple[type[Action[Any]], ...] = (
     ConsulKvPut,
     HttpRequest,
     ExecRun,
+    ConsulDeregister,
+    ConsulForceLeave,
     Wait,
     Notify,
 )

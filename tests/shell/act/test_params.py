@@ -21,6 +21,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "consul.service_resolver": {"redirect": {"service": "web-2"}},
     "consul.service_splitter": {"splits": [{"weight": 90, "service_subset": "v1"}, {"weight": 10.0}]},
     "consul.kv_put": {"key": "flags/web", "value": "off"},
+    "consul.deregister": {},
+    "consul.force_leave": {},
     "http.request": {"method": "POST", "url": "https://jobs.example/run", "idempotent": False},
     "exec.run": {"argv": ["/bin/true"], "idempotent": True},
     "wait": {"seconds": 30},
