@@ -136,7 +136,7 @@ def approval_of(question: Question) -> Json:
                 "name": e.step,
                 "uses": e.action,
                 "target": target_of(e.target),
-                "params": msgspec.json.decode(e.params),
+                "params": msgspec.json.decode(e.params or "null"),
             }
             for e in question.effects
         ],

@@ -21,8 +21,8 @@ from consulguard.engine.state import EngineState
 from consulguard.events import AnyEffect, Commanded, Reply
 from consulguard.model import (
     Decision,
+    Incident,
     IncidentState,
-    Intent,
     PlannedEffect,
     Question,
     QuestionState,
@@ -30,6 +30,7 @@ from consulguard.model import (
     RunState,
     Vote,
 )
+from consulguard.plan import run as runs
 
 KEPT = 200  # decided questions
 ID_MIN = 6  # characters of an id that are enough where no other begins with them
@@ -90,17 +91,30 @@ def _wanted(state: EngineState) -> Iterator[Wanted]:
             continue
         incident = correlate.find(state.book, plan.incident_id)
         idle = incident is not None and state.started(incident.id) is None and planning.may_start(state, incident)
-        if idle and plan.steps[0].verdict.decision is Decision.ASK:
-            intents = ((step.name, step.intent) for step in plan.steps)
-            yield Wanted(plan.run, tuple(_effect(name, intent) for name, intent in intents if intent is not None))
+        if idle and incident is not None and plan.steps[0].verdict.decision is Decision.ASK:
+            yield Wanted(plan.run, _effects(plan.run, incident))
     for run in state.active_runs():
-        if run.state is RunState.AWAITING_APPROVAL and run.intent is not None and state.lease_held:
-            yield Wanted(run, (_effect(run.playbook.steps[run.step].name, run.intent),))
+        incident = correlate.find(state.book, run.incident_id)
+        if run.state is RunState.AWAITING_APPROVAL and incident is not None and state.lease_held:
+            yield Wanted(run, _effects(run, incident))
 
 
-def _effect(name: str, intent: Intent) -> PlannedEffect:
+def _effects(run: Run, incident: Incident) -> tuple[PlannedEffect, ...]:
+    """All that is left of the run."""
+    steps = range(run.step, len(run.playbook.steps))
+    return tuple(_effect(run, incident, n) for n in steps if runs.step_applies(run.playbook.steps[n], run.subject))
+
+
+def _effect(run: Run, incident: Incident, number: int) -> PlannedEffect:
+    step = run.playbook.steps[number]
+    try:
+        intent = runs.intent_of(run, incident, number, run.updated_at)
+    except LookupError:
+        return PlannedEffect(step=step.name, action=step.uses, target=run.subject.target, params="")
     params = msgspec.json.encode(intent.params, order="deterministic").decode()
-    return PlannedEffect(step=name, action=intent.action, target=intent.target, params=params)
+    return PlannedEffect(
+        step=step.name, action=step.uses, target=intent.target, params=params, effect=intent.effect
+    )
 
 
 def _digest(run: Run, effects: Sequence[PlannedEffect]) -> str:
@@ -168,7 +182,9 @@ def _close(state: EngineState, question: Question, how: QuestionState, why: str,
 
 def _forget(state: EngineState) -> None:
     decided = [q for q in state.questions.values() if not q.pending]
-    for question in sorted(decided, key=lambda q: (q.decided_at or q.asked_at, q.id))[: len(decided) - KEPT]:
+    for question in sorted(decided, key=lambda q: (q.decided_at or q.asked_at, q.id))[
+        : max(0, len(decided) - KEPT)
+    ]:
         del state.questions[question.id]
 
 
@@ -228,7 +244,11 @@ def _approve(state: EngineState, question: Question, said: Commanded, at: dateti
     if against := _against(state, run):
         return [*effects, Reply(key=said.key, ok=False, text=f"not now: {against}", blocked=True)]
     _close(state, question, QuestionState.APPROVED, "approved by " + ", ".join(v.who for v in votes), at)
-    live = msgspec.structs.replace(state.runs.get(run.id, run), approved_until=question.expires_at)
+    live = msgspec.structs.replace(
+        state.runs.get(run.id, run),
+        agreed=tuple(e.effect for e in question.effects if e.effect),
+        approved_until=question.expires_at,
+    )
     state.runs[run.id] = live
     reply = Reply(key=said.key, ok=True, text=f"approved: {run.playbook.id} on {run.subject.target.name}")
     return [*effects, reply, *running.move(state, live, at)]

@@ -18,7 +18,7 @@ def judge(
     assert run.intent is not None
     verdicts = guard.judge(situation(state, run, run.intent, incident, matched, looked))
     assert state.at is not None
-    return guard.combine(verdicts, approved=run.approved(state.at)), verdicts
+    return guard.combine(verdicts, approved=run.approved(run.intent, state.at)), verdicts
 
 
 def situation(

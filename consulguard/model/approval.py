@@ -30,7 +30,8 @@ class PlannedEffect(Value, frozen=True, kw_only=True):
     step: str
     action: str
     target: Target
-    params: str  # as JSON: exactly what will be sent
+    params: str  # as JSON: exactly what will be sent; empty for a step that cannot be filled in now
+    effect: str = ""  # ``Intent.effect``
 
 
 class Question(Value, frozen=True, kw_only=True):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 from datetime import datetime
+
+import msgspec
 
 from consulguard.model.base import JsonObject, Value
 from consulguard.model.incident import Incident, State, Subject
@@ -176,7 +179,8 @@ class Run(Value, frozen=True, kw_only=True):
     effect_index: int = 0  # highest Consul index of our own effects
     good_looks: int = 0
     deadline: datetime | None = None  # of the verification
-    approved_until: datetime | None = None  # people agreed to exactly this run; it must have begun by then
+    agreed: tuple[str, ...] = ()  # what people agreed to: ``Intent.effect`` of each step
+    approved_until: datetime | None = None  # it must have begun by then
     reason: str = ""
     log: tuple[str, ...] = ()  # one line per move, for the thread
 
@@ -185,9 +189,11 @@ class Run(Value, frozen=True, kw_only=True):
         """Whether its target must be counted as being worked on."""
         return not self.state.over and (self.effects > 0 or self.state is RunState.CONFIRMING)
 
-    def approved(self, at: datetime) -> bool:
-        """Whether a person's agreement holds: once begun, a run is not asked about again."""
-        return self.approved_until is not None and (self.effects > 0 or at < self.approved_until)
+    def approved(self, intent: Intent, at: datetime) -> bool:
+        """Whether people agreed to exactly this, or to what it takes back, and their agreement still holds."""
+        if self.approved_until is None or (self.effects == 0 and at >= self.approved_until):
+            return False
+        return intent.undo or intent.effect in self.agreed
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -218,6 +224,12 @@ class Intent(Value, frozen=True, kw_only=True):
     playbook: str = ""
     undo: bool = False
     saved: JsonObject | None = None  # for an undo: what the action returned in Result.saved
+
+    @property
+    def effect(self) -> str:
+        """Equal exactly when the same would be done to the same thing: SHA-256 of action, target and params."""
+        what = msgspec.json.encode((self.action, self.target, self.params), order="deterministic")
+        return hashlib.sha256(what).hexdigest()
 
 
 class Outcome(enum.StrEnum):

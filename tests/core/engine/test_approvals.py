@@ -198,3 +198,36 @@ def test_questions_survive_a_restart():
     w.state = restore(snapshot(w.state))
     assert question(w) == before
     assert say(w, 64, "approve").ok
+
+
+FIRST_OUTPUT = "with: {argv: [/bin/restart, c], idempotent: false}"
+WITH_OUTPUT = "with: {argv: [/bin/restart, '${target.node}'], idempotent: false}"
+
+
+def test_what_differs_from_what_people_saw_is_asked_about_again():
+    w = asking(**{FIRST_OUTPUT: WITH_OUTPUT})
+    say(w, 64, "approve")
+    w.confirm(65)
+    w.result(66, Outcome.DONE, index=110)
+    agreed = w.run.agreed
+    assert len(agreed) == 3
+    (run_id,) = w.state.runs
+    other = msgspec.structs.replace(w.run, agreed=(agreed[0], agreed[2]))
+    w.state.runs[run_id] = other
+    w.confirm(67, Status.MAINTENANCE, index=111)
+    w.view(75)
+    assert w.run.state is RunState.AWAITING_APPROVAL
+    assert [e.step for e in question(w).effects] == ["restart", "rejoin"]
+    assert say(w, 76, "approve", "bob").ok
+    w.confirm(77, Status.MAINTENANCE, index=112)
+    assert [d[1] for d in w.done()] == ["consul.maintenance", "exec.run"]
+
+
+def test_old_questions_are_forgotten_the_oldest_first():
+    w = asking()
+    one = question(w)
+    for n in range(150):
+        decided = {"state": QuestionState.VOID, "decided_at": moment(n), "id": f"{n:032}"}
+        w.state.questions[f"{n:032}"] = msgspec.structs.replace(one, **decided)
+    w.view(70)
+    assert len(w.state.questions) == 151
