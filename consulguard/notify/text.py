@@ -23,6 +23,8 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 def clean(text: str, limit: int = 3000) -> str:
     """One line of at most ``limit`` characters in which every unsafe character has become visible or a space."""
+    if text.isascii() and text.isprintable():
+        return cut(text.strip(), limit)
     safe = [
         " " if char in "\t\n\r\u2028\u2029" else "\N{REPLACEMENT CHARACTER}" if _unsafe(char) else char
         for char in text[: limit + 1]

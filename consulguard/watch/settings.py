@@ -16,7 +16,7 @@ class WatchSettings(Value, frozen=True, kw_only=True):
     settle_s: float = 30.0  # after start, resync or change of agent, and two looks of every feed
     grace_s: float = 5.0  # an error this short does not cost the view its trust
     health_rate: float = 4.0  # reads a second of the critical feed under churn
-    health_rate_warning: float = 1.0  # of the warning feed, which decides nothing by itself
+    health_rate_warning: float = 0.5  # of the warning feed, which decides nothing by itself
     health_rate_quick: float = 20.0  # of both, while small answers bring news: 0.2 ms of the server's time each
     health_rate_big: float = 1.0  # the same while its answer is larger than big_bytes
     health_burst: int = 4
