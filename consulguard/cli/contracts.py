@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from consulguard import correlate, health
 from consulguard.act import Action
 from consulguard.engine import EngineState, Plan, PlannedStep
 from consulguard.errors import ActionRefused
-from consulguard.model import Decision, Incident, IncidentState, Member, Question, Root, Run, Target
+from consulguard.model import Decision, Incident, IncidentState, Member, Question, Root, Run, Target, Verdict
 
 Json = dict[str, Any]
 Actions = Mapping[str, Action[Any]]
@@ -95,10 +95,7 @@ def step_of(step: PlannedStep, actions: Actions) -> Json:
         "target": target_of(intent.target) if intent else {},
         "params": intent.params if intent else {},
         "verdict": step.verdict.decision.value,
-        "guards": [
-            {"guard": v.guard, "verdict": v.decision.value, "reason": v.reason}
-            for v in (step.verdicts or (step.verdict,))
-        ],
+        "guards": guards_of(step.verdicts or (step.verdict,)),
         "would": would(step, actions),
     }
 
@@ -193,4 +190,10 @@ def run_of(run: Run) -> Json:
         "state": run.state.value,
         "reason": run.reason,
         "log": list(run.log),
+        "guards": guards_of(run.verdicts),
     }
+
+
+def guards_of(verdicts: Iterable[Verdict]) -> list[Json]:
+    """Every guard's answer, in their order."""
+    return [{"guard": v.guard, "verdict": v.decision.value, "reason": v.reason} for v in verdicts]

@@ -78,9 +78,16 @@ def _about(state: EngineState, kind: str, subject: str, incidents: list[Incident
         "kind": kind,
         "subject": subject,
         "incidents": [
-            contracts.incident_of(i) | contracts.planned_of(state.plans.get(i.id), known) for i in incidents
+            contracts.incident_of(i) | contracts.planned_of(state.plans.get(i.id), known) | _runs(state, i)
+            for i in incidents
         ],
     }
+
+
+def _runs(state: EngineState, incident: Incident) -> Json:
+    """Runs that have done something, each with what every guard last said of it."""
+    runs = [r for r in state.runs.values() if r.incident_id == incident.id and r.effects]
+    return {"runs": [contracts.run_of(r) for r in runs]}
 
 
 def _show(out: Console, answer: Json) -> None:
@@ -104,6 +111,15 @@ def _show(out: Console, answer: Json) -> None:
                 out.print(f"  {mark} {printing.safe(told)}")
         if not only or (incident["playbook"] or {}).get("name") == only:
             show_steps(out, incident, all_guards=True)
+        for run in incident["runs"]:
+            _run(out, run)
+
+
+def _run(out: Console, run: Json) -> None:
+    told = f"{run['id']} of {run['playbook']}: {run['state']} {run['reason']}".rstrip()
+    out.print(f"  {printing.safe(told)}")
+    for guard in run["guards"]:
+        out.print(f"    {printing.colored(guard['verdict'])} {guard['guard']}: {printing.safe(guard['reason'])}")
 
 
 def _service(out: Console, answer: Json) -> None:

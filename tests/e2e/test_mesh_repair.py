@@ -95,6 +95,7 @@ async def test_a_dead_backend_is_found_planned_restarted_and_verified(chain: Rea
     listed = (await bot.ask("incident", "list"))["incidents"]
     assert [(i["root"]["name"], i["state"]) for i in listed] == [("c", "resolved")]
     [run] = (await bot.ask("incident", "show", listed[0]["id"]))["runs"]
+    assert {g["guard"] for g in run["guards"]} >= {"pause", "confirm", "error_budget", "mode"}
     assert run["state"] == "done"
     assert run["log"][-1] == "verified: 3 good looks in a row"
     assert (await bot.ask("plan"))["incidents"] == []
