@@ -72,6 +72,8 @@ def _climb(state: EngineState, incident: Incident, ladder: Ladder, at: datetime)
     if rung.playbook and busy is not None and busy.effects:
         return []
     ladder.rung += 1
+    if rung.playbook and rung.playbook not in {p.id for p in state.playbooks}:
+        return []  # it is disabled or gone: what is in charge stays
     if rung.playbook:
         ladder.now = rung.playbook
         if busy is not None:

@@ -103,3 +103,12 @@ def test_a_restart_climbs_no_rung_twice():
     w.state = restore(snapshot(w.state))
     w.wait(1305, 2000)
     assert len([e for e in w.effects if isinstance(e, Tell) and "is needed" in e.message.title]) == 1
+
+
+def test_a_playbook_that_is_gone_cannot_be_put_in_charge():
+    w = World("")
+    w.feed(Configured(at=moment(0), policy=NO_REST, playbooks=(parse(FIRST, "first.yaml"),), actions=ACTIONS))
+    failed_run(w)
+    w.wait(70, 1300)
+    assert chosen(w) == "drain-and-restart"
+    assert len(calls(w)) == 1

@@ -225,8 +225,9 @@ async def test_the_environment_names_no_proxy(monkeypatch):
 
 async def test_a_block_that_ends_is_an_answer(consul_server):
     async with ConsulClient(addresses=[consul_server.address]) as client:
-        first = await client.get("/v1/catalog/nodes")
-        again = await client.get("/v1/catalog/nodes", index=first.index, wait_s=0.2)
+        await client.send("PUT", "/v1/kv/still", data=b"1")  # nobody else writes it, as agents do their nodes
+        first = await client.get("/v1/kv/still")
+        again = await client.get("/v1/kv/still", index=first.index, wait_s=0.2)
         assert first.index == again.index
         assert first.body == again.body
         wrong = client.get("/v1/health/state/any", params={"wait": "1500", "index": "1"})

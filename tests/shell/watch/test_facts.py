@@ -66,6 +66,8 @@ async def test_details_are_read_for_what_is_in_trouble_only(consul_server, hand,
         w.watcher.focus([instance(good, consul_server.node)])
         fact = await w.until(lambda w: (f := w.service(good)) and f.instances and f)
         assert fact.instances[0].status is Status.PASSING
+        assert w.node(consul_server.node).instances is None, "who runs where the services tell"
+        w.watcher.focus([Target(dc="dc1", node=consul_server.node)])
         node = await w.until(lambda w: (n := w.node(consul_server.node)) and n.instances and n)
         assert {instance(bad, consul_server.node), instance(good, consul_server.node)} <= set(node.instances)
 
