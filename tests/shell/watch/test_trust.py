@@ -145,8 +145,8 @@ async def test_a_restored_snapshot_resyncs_everything(twin, twin_hand, unique):
     gone = f"{unique}x"
     await twin_hand.service(unique, status="critical")
     await twin_hand.service(gone, status="critical")
-    async with Watching(twin.address, settings=quick(wait_s=1.0, audit_s=2.0)) as w:
-        await w.settled()
+    async with Watching(twin.address, settings=quick(wait_s=0.3, audit_s=2.0)) as w:
+        await w.settled()  # by then each feed has waited whole, and knows that this server waits
         twin.drop_index()
         view = await w.distrusts("restored")
         assert "audits must agree" in str(view.reasons)
