@@ -177,11 +177,12 @@ class _Demo:
         if self.brake:
             self.out.print(f"storm brake: {printing.safe(self.brake)}")
         incidents = [i for i in state.book.incidents.values() if i.state is not IncidentState.MERGED]
-        for incident in incidents[:INCIDENTS_SHOWN]:
+        for position, incident in enumerate(incidents[:INCIDENTS_SHOWN]):
             root, sure = incident.root, f"{incident.confidence:.0%} sure"
             who = f"{root.kind} {root.instance or root.name}"
             self.out.print(f"{incident.id} {incident.state.value}: root cause {printing.safe(who)}, {sure}")
-            for sentence in incident.why[: SENTENCES_SHOWN if len(incidents) < 3 else 0]:
+            told = position == 0 or len(incidents) < 3  # the first is what the fault was about
+            for sentence in incident.why[: SENTENCES_SHOWN if told else 0]:
                 self.out.print(f"  because {printing.safe(sentence)}")
         if len(incidents) > INCIDENTS_SHOWN:
             self.out.print(f"and {len(incidents) - INCIDENTS_SHOWN} more incidents")
