@@ -12,7 +12,7 @@ from consulguard.engine import EngineState, step
 from consulguard.events import Observed, ViewChanged
 from consulguard.model import Observation, Status, Target
 
-CHECK = "simulated"
+CHECK = "simulated:"  # a check's id is unique on its node: the instance's follows
 
 
 def fail(state: EngineState, services: Sequence[str]) -> EngineState:
@@ -27,7 +27,9 @@ def fail(state: EngineState, services: Sequence[str]) -> EngineState:
     longest = max([policy.guard.for_s, policy.guard.root_settle_s, *(p.match.for_s for p in state.playbooks)])
     for after_s in (0.0, 1.0):  # two looks, as a playbook wants them
         at = state.at + timedelta(seconds=after_s)
-        seen = tuple(Observation(target=t, check=CHECK, status=Status.CRITICAL, at=at) for t in targets)
+        seen = tuple(
+            Observation(target=t, check=CHECK + t.instance, status=Status.CRITICAL, at=at) for t in targets
+        )
         state, _ = step(state, Observed(at=at, observations=seen))
     assert state.at is not None
     later = state.at + timedelta(seconds=longest + 1.0)

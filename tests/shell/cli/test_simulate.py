@@ -19,6 +19,7 @@ def test_a_service_fails_on_the_present_topology(seeing, mesh):
     assert done.json["simulated"] == {"fail": ["c"]}
     (incident,) = [i for i in done.json["incidents"] if i["root"]["name"] == "c"]
     assert incident["root"]["kind"] == "service"
+    assert any(sentence.startswith("3 of 3 instances of c fail") for sentence in incident["why"]), incident["why"]
     assert {"a", "b"} <= roles(incident).keys()
     assert {roles(incident)[name] for name in "ab"} <= {"affected", "at_risk"}
     assert send(mesh.address, "GET", "/health/state/any") == before
