@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,17 +49,17 @@ def transaction(con: sqlite3.Connection, *, write: bool) -> Iterator[None]:
     try:
         yield
         con.execute("COMMIT")
-    except BaseException:
+    finally:
         if con.in_transaction:
             con.execute("ROLLBACK")
-        raise
 
 
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """Open for writing; creates the journal where there is none. The caller holds the lock."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     con = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
-    try:
+    with ExitStack() as undo:
+        undo.callback(con.close)
         _tolerate_any_text(con)
         ours = _recognise(con, path)
         con.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect on an empty file only
@@ -71,9 +71,7 @@ def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
         found = integrity(con)
         if found:
             raise StoreCorrupt(f"SQLite finds the journal damaged: {found}")
-    except BaseException:
-        con.close()
-        raise
+        undo.pop_all()
     return con
 
 
@@ -87,13 +85,12 @@ def connect_readonly(path: Path, *, busy_s: float) -> sqlite3.Connection:
     con = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{mode}", uri=True, timeout=busy_s, isolation_level=None
     )
-    try:
+    with ExitStack() as undo:
+        undo.callback(con.close)
         _tolerate_any_text(con)
         if con.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'entries'").fetchone()[0] == 0:
             raise StoreCorrupt(f"{path} is not a consulguard journal")
-    except BaseException:
-        con.close()
-        raise
+        undo.pop_all()
     return con
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -97,11 +98,11 @@ class SampleMesh:
         await session.close()
 
     async def __aenter__(self) -> Self:
-        try:
-            return await self.start()
-        except BaseException:
-            await self.stop()
-            raise
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self.stop)
+            await self.start()
+            undo.pop_all()
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
