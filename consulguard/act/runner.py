@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -12,6 +12,7 @@ from consulguard.act.base import ActContext, Ending, done, ending_of, unknown
 from consulguard.errors import ActionRefused, ConsulguardError
 from consulguard.model import Intent, JsonObject, Outcome, Result
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 PROBE_WITHIN_S = 15.0  # a probe is two or three reads
@@ -38,13 +39,7 @@ async def perform(intent: Intent, actions: Actions, ctx: ActContext) -> Result:
     (``timeout_s`` seconds, plus what the action needs to clean up) the outcome is UNKNOWN.
     """
     started = ctx.clock.now()
-    try:
-        result = await _perform(intent, actions, ctx)
-    except ConsulguardError as error:
-        result = ending_of(error)
-    except Exception as error:  # the lane's door: a bug in an action must not stop the house
-        log.exception("act.crashed", intent=intent.id, action=intent.action)
-        result = ending_of(error)
+    result = await _safely(_perform(intent, actions, ctx), intent, ending_of)
     if isinstance(result, Ending):
         result = result.result(intent, started, ctx.clock.now())
     log.info(
@@ -79,16 +74,33 @@ def _find(intent: Intent, actions: Actions) -> Performer:
 async def probe(intent: Intent, actions: Actions, ctx: ActContext) -> Result:
     """Look whether an intent of unknown outcome happened: DONE, RETRY (certainly not) or UNKNOWN. Only reads."""
     started = ctx.clock.now()
+    ending = await _safely(_probe(intent, actions, ctx), intent, _not_seen)
+    return ending.result(intent, started, ctx.clock.now())
+
+
+async def _probe(intent: Intent, actions: Actions, ctx: ActContext) -> Ending:
     try:
         async with asyncio.timeout(PROBE_WITHIN_S):
             outcome = await _find(intent, actions).probe(intent, ctx)
-        ending = Ending(outcome=outcome, detail=_PROBED[outcome])
-    except (ConsulguardError, TimeoutError) as error:
-        ending = unknown(f"could not look: {error}")
+    except TimeoutError as error:
+        return unknown(f"could not look: {error}")
+    return Ending(outcome=outcome, detail=_PROBED[outcome])
+
+
+def _not_seen(error: Exception) -> Ending:
+    kind = "" if isinstance(error, ConsulguardError) else f"{type(error).__name__}: "
+    return unknown(f"could not look: {kind}{error}")
+
+
+async def _safely(work: Awaitable[T], intent: Intent, said: Callable[[Exception], Ending]) -> T | Ending:
+    """The lane's door: a bug in an action must not stop the house."""
+    try:
+        return await work
+    except ConsulguardError as error:
+        return said(error)
     except Exception as error:
-        log.exception("act.probe_crashed", intent=intent.id, action=intent.action)
-        ending = unknown(f"could not look: {type(error).__name__}: {error}")
-    return ending.result(intent, started, ctx.clock.now())
+        log.exception("act.crashed", intent=intent.id, action=intent.action)
+        return said(error)
 
 
 _PROBED = {

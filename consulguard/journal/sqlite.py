@@ -6,6 +6,7 @@ Local disks only: SQLite's locks and shared memory do not hold on a network file
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -68,13 +69,16 @@ class SqliteStore:
             raise StoreUnavailable(f"the journal {self.path} is already open")
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._thread = thread
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._give_up, thread)
             await self._on_thread(self._session.open)
-        except BaseException:
-            self._thread = None
-            thread.submit(self._session.abandon)  # even when only the waiting was cancelled
-            thread.shutdown(wait=False)
-            raise
+            undo.pop_all()
+
+    def _give_up(self, thread: ThreadPoolExecutor) -> None:
+        """Opening came to nothing, even if only the waiting for it was cancelled."""
+        self._thread = None
+        thread.submit(self._session.abandon)
+        thread.shutdown(wait=False)
 
     async def close(self) -> None:
         """Write the mark, give the journal back. Safe to call twice, and after a failure."""

@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from consulguard.model import Fact, InstanceFact, NodeFact, ServiceFact, Target, Upstream
-from consulguard.watch.decode import Entry, Node, Scope, Service, UiService, instance_status
+from consulguard.watch.decode import Entry, Node, NodeServices, Scope, Service, UiService, instance_status
 from consulguard.watch.settings import WatchSettings
 
 PROXY = "connect-proxy"
@@ -71,19 +71,7 @@ class Census:
         seen: set[str] = set()
         for row in rows:
             seen.add(row.Node)
-            old = self.nodes.get(row.Node)
-            meta = row.Meta or {}
-            fact = NodeFact(
-                target=self._scope.node(row.Node, row.Partition, row.PeerName),
-                address=row.Address or "",
-                zone=self._zone(meta) or (row.Locality.Zone if row.Locality else "") or "",
-                meta=meta,
-                instances=old.instances if old else None,
-                at=at,
-            )
-            if old is not None and not fact.zone:  # what a service's locality has told stays
-                fact = msgspec.structs.replace(fact, zone=old.zone)
-            facts += self._keep_node(fact)
+            facts += self._keep_node(self._node(row, at))
         for name in sorted(self.nodes.keys() - seen):
             facts.append(NodeFact(target=self.nodes.pop(name).target, gone=True, at=at))
         return facts
@@ -140,13 +128,12 @@ class Census:
             facts += self._zone_hint(entry, at)
         return facts
 
-    def node_read(self, node: str, services: Iterable[Service], at: datetime) -> list[Fact]:
-        """All instances of one node, from ``/v1/catalog/node/:name``."""
-        old = self.nodes.get(node)
-        if old is None:
-            return []
-        found = sorted(self._instance_target(node, service) for service in services)
-        return self._keep_node(msgspec.structs.replace(old, instances=tuple(found), at=at), relied_on=True)
+    def node_read(self, row: NodeServices, at: datetime) -> list[Fact]:
+        """All instances of one node, from ``/v1/catalog/node/:name``; it may come before the list of nodes."""
+        services = (row.Services or {}).values()
+        found = sorted(self._instance_target(row.Node.Node, service) for service in services)
+        fact = msgspec.structs.replace(self._node(row.Node, at), instances=tuple(found))
+        return self._keep_node(fact, relied_on=True)
 
     def node_calm(self, node: str, at: datetime) -> list[Fact]:
         """The node is no longer of interest: its list of instances would only grow old."""
@@ -154,6 +141,19 @@ class Census:
         return [] if old is None else self._keep_node(msgspec.structs.replace(old, instances=None, at=at))
 
     # ---- inside
+
+    def _node(self, row: Node, at: datetime) -> NodeFact:
+        old = self.nodes.get(row.Node)
+        meta = row.Meta or {}
+        zone = self._zone(meta) or (row.Locality.Zone if row.Locality else "") or ""
+        return NodeFact(
+            target=self._scope.node(row.Node, row.Partition, row.PeerName),
+            address=row.Address or "",
+            zone=zone or (old.zone if old else ""),  # what a service's locality has told stays
+            meta=meta,
+            instances=old.instances if old else None,
+            at=at,
+        )
 
     def _keep_service(self, name: str, fact: ServiceFact, *, relied_on: bool = False) -> list[Fact]:
         old = self.services.get(name)

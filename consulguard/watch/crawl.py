@@ -48,8 +48,7 @@ class Reader:
     async def node(self, name: str) -> list[Fact]:
         answer = await self._get(f"/v1/catalog/node/{segment(name)}")
         row: NodeServices | None = answer.json(NodeServices | None)
-        services = ((row.Services if row else None) or {}).values()
-        return self._census.node_read(name, services, self._clock.now())
+        return self._census.node_read(row, self._clock.now()) if row else []
 
     async def _called_by(self, proxy: ServiceFact) -> list[Fact]:
         """Asked for a sidecar's destination, so that services outside the mesh cost nothing."""

@@ -115,6 +115,7 @@ class Entry(msgspec.Struct):
 class NodeServices(msgspec.Struct):
     """``/v1/catalog/node/:name``."""
 
+    Node: Node
     Services: dict[str, Service] | None = None
 
 

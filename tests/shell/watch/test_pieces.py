@@ -17,6 +17,7 @@ from consulguard.watch.decode import (
     Entry,
     KvPair,
     Node,
+    NodeServices,
     Scope,
     UiService,
     clip,
@@ -354,6 +355,18 @@ def test_the_zone_of_a_node():
     facts = made.read("web", [entry("c", "w", Locality={"Region": "eu", "Zone": "eu-1"})], AT, detailed=False)
     assert {f.zone for f in facts if hasattr(f, "zone")} == {"eu-1"}
     assert made.placed(rows, AT) == [], "the list of nodes does not take the zone away again"
+
+
+def test_a_node_in_trouble_may_be_read_before_the_list_of_nodes_comes():
+    made = census()
+    row = {"Node": "n", "Address": "10.1.2.3", "Meta": {"team": "x"}}
+    answer = msgspec.convert({"Node": row, "Services": {"w": {"ID": "w", "Service": "web"}}}, NodeServices)
+    (fact,) = made.node_read(answer, AT)
+    assert (fact.address, fact.instances) == (
+        "10.1.2.3",
+        (Target(dc="dc1", service="web", node="n", instance="w"),),
+    )
+    assert made.placed([msgspec.convert(row, Node)], AT) == [], "the list says the same, and takes nothing away"
 
 
 # ---- what is read next
