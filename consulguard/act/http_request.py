@@ -25,6 +25,7 @@ from consulguard.act.base import (
     unknown,
 )
 from consulguard.act.text import MASK, is_secret, masked, tidy
+from consulguard.consulapi import Once
 from consulguard.model import Intent, JsonObject
 
 CONNECT_S = 5.0
@@ -137,7 +138,7 @@ async def _send(call: _Call, found: Sequence[str], intent: Intent, ctx: ActConte
                 data=call.data,
                 timeout=timeout,
                 allow_redirects=False,
-                middlewares=(http_door.Once(),),
+                middlewares=(Once(),),
             ) as answer:
                 return answer.status, (await answer.content.read(READ_MAX)).decode("utf-8", "replace")
 

@@ -7,6 +7,7 @@ not what it claims to be). An error body can never be read as an empty list.
 
 from consulguard.consulapi.answer import Answer, parse_index
 from consulguard.consulapi.client import ClientOptions, Consistency, ConsulClient, ReadOptions
+from consulguard.consulapi.once import Once
 from consulguard.consulapi.path import segment
 from consulguard.consulapi.route import parse_address
 from consulguard.consulapi.token import TokenSource
@@ -16,6 +17,7 @@ __all__ = [
     "ClientOptions",
     "Consistency",
     "ConsulClient",
+    "Once",
     "ReadOptions",
     "TokenSource",
     "parse_address",

@@ -15,6 +15,7 @@ import msgspec
 from yarl import URL
 
 from consulguard.consulapi.answer import Answer, from_headers
+from consulguard.consulapi.once import Once
 from consulguard.consulapi.path import checked
 from consulguard.consulapi.route import Route, parse_address
 from consulguard.consulapi.token import TokenSource
@@ -212,7 +213,7 @@ class ConsulClient:
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
-                middlewares=() if request.method == "GET" else (_Once(),),
+                middlewares=() if request.method == "GET" else (Once(),),
             ) as response:
                 body = await _body(response, request.max_bytes)
                 return _judge(request, response, body, address)
@@ -239,21 +240,6 @@ class ConsulClient:
             )
             self._sessions[address] = session
         return base, session
-
-
-class _Once:
-    """aiohttp sends PUT and DELETE a second time when the connection breaks; an effect must not be doubled."""
-
-    def __init__(self) -> None:
-        self._sent = False
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        if self._sent:
-            raise aiohttp.ClientConnectionError("the connection broke after the request was sent")
-        self._sent = True
-        return await handler(request)
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

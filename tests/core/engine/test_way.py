@@ -11,6 +11,7 @@ from consulguard.model import (
     NodeFact,
     Observation,
     Outcome,
+    Result,
     Role,
     RunState,
     State,
@@ -195,10 +196,7 @@ def test_a_restart_redrives_an_idempotent_intent_under_its_own_id_and_the_new_ep
 def test_a_verification_that_cannot_look_is_inconclusive_and_held():
     w = World()
     w.to_first_effect()
-    for second in (65, 67, 69):
-        w.result(second, Outcome.DONE)
-        if w.run.state is RunState.CONFIRMING:
-            w.confirm(second + 1, Status.MAINTENANCE)
+    w.all_steps_done()
     for second in range(72, 140, 4):
         w.look(second, Status.UNKNOWN, 0, error="no leader")
     assert w.run.state is RunState.HELD
@@ -208,10 +206,7 @@ def test_a_verification_that_cannot_look_is_inconclusive_and_held():
 def test_a_verification_that_fails_undoes():
     w = World()
     w.to_first_effect()
-    for second in (65, 67, 69):
-        w.result(second, Outcome.DONE)
-        if w.run.state is RunState.CONFIRMING:
-            w.confirm(second + 1, Status.MAINTENANCE)
+    w.all_steps_done()
     for second in range(72, 140, 4):
         w.view(second)
         w.look(second, Status.CRITICAL, 300)
@@ -330,10 +325,17 @@ def run_of_c():
     return w.run
 
 
+def not_now(intent_id):
+    return Result(
+        intent_id=intent_id, outcome=Outcome.RETRY, detail="busy", started_at=moment(0), ended_at=moment(0)
+    )
+
+
 def test_runs_that_fail_together_do_not_come_back_together():
     waits = set()
     for number in range(8):
         run = msgspec.structs.replace(run_of_c(), id=f"run-{number}")
-        waits.add((runs._later(run, moment(0), 1) - moment(0)).total_seconds())
+        later, _ = runs.resulted(run, not_now(run.intent.id), None, moment(0))
+        waits.add((later.retry_at - moment(0)).total_seconds())
     assert len(waits) == 8
     assert all(10.0 <= wait <= 12.0 for wait in waits)

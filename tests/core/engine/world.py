@@ -26,6 +26,7 @@ from consulguard.model import (
     Observation,
     Outcome,
     Result,
+    RunState,
     ServiceFact,
     State,
     Status,
@@ -175,6 +176,13 @@ class World:
             index=index,
         )
         return self.feed(Resulted(at=moment(second), result=done))
+
+    def all_steps_done(self) -> None:
+        """Every step of a run in flight is done, each confirm-read in between seeing the drained target."""
+        for second in (65, 67, 69):
+            self.result(second, Outcome.DONE)
+            if self.run.state is RunState.CONFIRMING:
+                self.confirm(second + 1, Status.MAINTENANCE)
 
     def last(self, kind):
         return next(e for e in reversed(self.effects) if isinstance(e, kind))
