@@ -8,6 +8,7 @@
     ├── Temporary              trying again later may help
     │   ├── ConsulUnavailable      unreachable, 5xx, timeout, no leader
     │   ├── StoreUnavailable
+    │   │   └── StaleEpoch         a newer leader writes the journal
     │   ├── NotSent                an effect that certainly did not leave
     │   └── NotifyUnavailable      a channel did not take the message, or its answer was lost
     └── Final                  trying again is no use
@@ -65,6 +66,10 @@ class ConsulUnavailable(Temporary):
 
 class StoreUnavailable(Temporary):
     """The journal could not be written or read: the outcome of the write is unknown."""
+
+
+class StaleEpoch(StoreUnavailable):
+    """The journal has entries of a newer epoch: another leader writes it now. Nothing was written."""
 
 
 class NotifyUnavailable(Temporary):

@@ -17,7 +17,7 @@ from consulguard.act import ActContext, Action
 from consulguard.act.runner import perform, probe
 from consulguard.app.codec import encode
 from consulguard.app.lanes import Lanes
-from consulguard.app.past import JOURNAL, fold
+from consulguard.app.past import JOURNAL, Step, fold
 from consulguard.clock import Clock
 from consulguard.coordinate import Lease
 from consulguard.engine import EngineState, step
@@ -66,6 +66,7 @@ class Rooms:
     configured: Configured
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
+    step: Step = step  # the engine
 
 
 class Daemon:
@@ -108,7 +109,7 @@ class Daemon:
 
     async def open(self) -> None:
         """Fold the journal into the state and tell the watcher what was not passing when it ended."""
-        past = await fold(self.rooms.store)
+        past = await fold(self.rooms.store, self.rooms.step)
         self.state, self.seq, self._doubt = past.state, past.seq, past.doubt
         self._last_snapshot = self.seq
         self._watcher.resume(health.known(self.state.health))
@@ -180,16 +181,18 @@ class Daemon:
                 await self._keep_snapshot()
 
     def _step(self, events: Sequence[AnyEvent]) -> tuple[list[Draft], list[AnyEffect]]:
-        """The events through the engine: what is to be journaled and what is to be done. No I/O."""
+        """The events through the engine: what is to be journaled and what is to be done. No I/O.
+
+        An intent stands behind the event that decided it; an entry's epoch is the one after its event, so that
+        the first word of a new leader shuts out the old one.
+        """
         drafts: list[Draft] = []
         effects: list[AnyEffect] = []
         for event in events:
-            drafts.append(Draft(at=event.at, kind="event", body=encode(event), epoch=self.state.epoch))
-            self.state, new = step(self.state, event)
+            self.state, new = self.rooms.step(self.state, event)
             effects += new
-        for effect in effects:
-            if isinstance(effect, Do):
-                drafts.append(Draft(at=events[-1].at, kind="intent", body=encode(effect), epoch=self.state.epoch))
+            entries = [("event", encode(event)), *(("intent", encode(e)) for e in new if isinstance(e, Do))]
+            drafts += [Draft(at=event.at, kind=k, body=b, epoch=self.state.epoch) for k, b in entries]
         return drafts, effects
 
     def _dispatch(self, effects: Sequence[AnyEffect], messages: Sequence[Message]) -> None:

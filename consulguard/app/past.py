@@ -7,6 +7,7 @@ this version would not have made, and whose outcome nobody wrote down, is a doub
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +19,7 @@ from consulguard.events import AnyEffect, AnyEvent, Commanded, Do, Resulted
 from consulguard.journal import Store
 from consulguard.model import Run, RunState
 
+Step = Callable[[EngineState, AnyEvent], tuple[EngineState, tuple[AnyEffect, ...]]]
 JOURNAL = "journal"  # who speaks where the journal itself gives reason to stop
 
 
@@ -28,7 +30,7 @@ class Past:
     doubt: str = ""  # why nothing may be done before a person has looked; empty when there is no reason
 
 
-async def fold(store: Store) -> Past:
+async def fold(store: Store, step: Step = step) -> Past:
     """What the journal holds. Effects are dropped: they are past. Raises StoreUnavailable, StoreCorrupt."""
     past, sent = await _from_snapshot(store), _Sent()
     async for entry in store.entries(after=past.seq):

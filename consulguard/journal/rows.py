@@ -27,6 +27,12 @@ def last(con: sqlite3.Connection) -> tuple[int, str]:
     return read_base(con) if row is None else (row[0], row[1])
 
 
+def newest_epoch(con: sqlite3.Connection) -> int:
+    """The newest entry's epoch, which is the highest: none is written with a lower one. 0: there is no entry."""
+    row = con.execute("SELECT epoch FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def count(con: sqlite3.Connection) -> int:
     return int(con.execute("SELECT count(*) FROM entries").fetchone()[0])
 

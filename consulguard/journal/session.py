@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from consulguard.errors import StoreUnavailable
+from consulguard.errors import StaleEpoch, StoreUnavailable
 from consulguard.journal import chain, db, outbox, rows
 from consulguard.journal.lock import FileLock
 from consulguard.journal.mark import mark_path, read_mark, write_mark
 from consulguard.journal.store import Draft, JournalSettings, Mark
-from consulguard.model import Message
+from consulguard.model import Entry, Message
 
 T = TypeVar("T")
 
@@ -90,6 +90,7 @@ class Session:
         entries = chain.link(*self._last, drafts)
 
         def work(con: sqlite3.Connection) -> None:
+            self.fence(con, entries)
             rows.insert(con, entries)
             outbox.put(con, self._channels, messages, self._settings)
 
@@ -97,6 +98,17 @@ class Session:
         if entries:
             self._last = (entries[-1].seq, entries[-1].hash)
         return self._last[0]
+
+    def fence(self, con: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+        """Looked at in the commit itself: raises ``StaleEpoch`` where the epochs would fall."""
+        newest = rows.newest_epoch(con)
+        for entry in entries:
+            if entry.epoch < newest:
+                raise StaleEpoch(
+                    f"append: an entry of epoch {entry.epoch} comes after one of epoch {newest}:"
+                    " a newer leader writes this journal; nothing was written"
+                )
+            newest = entry.epoch
 
     def read_mark(self) -> Mark | None:
         """Raises ``ValueError`` when the mark cannot be understood."""

@@ -106,7 +106,8 @@ class SqliteStore:
         """One commit: all entries and all outbox rows.
 
         Any failure is ``StoreUnavailable``: except where the disk is short of space, which is looked at first,
-        the outcome is unknown. Raises ``ValueError`` for a draft that cannot be written, with nothing written.
+        the outcome is unknown. Raises ``StaleEpoch`` when a newer leader has written, and ``ValueError`` for a
+        draft that cannot be written, both with nothing written.
         """
         try:
             seq = await self._on_thread(lambda: self._session.append(drafts, outbox))

@@ -65,7 +65,10 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
     async def append(self, drafts: Sequence[Draft], outbox: Sequence[Message] = ()) -> int:
-        """Write all of it in one commit; returns the last entry's sequence number."""
+        """Write all of it in one commit; returns the last entry's sequence number.
+
+        Raises ``StaleEpoch``, with nothing written, when a draft's epoch is lower than that of the entry before it.
+        """
         ...
 
     def entries(self, after: int = 0, limit: int | None = None) -> AsyncIterator[Entry]:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
-from consulguard.errors import StoreUnavailable
+from consulguard.errors import StaleEpoch, StoreUnavailable
 from consulguard.journal import Draft, JournalSettings, SqliteStore, Store
 
 from tests.support.messages import START, draft, message
@@ -95,6 +96,35 @@ async def test_a_draft_that_cannot_be_written_writes_nothing(store: Store, bad: 
     assert await store.last() == (0, "0" * 64)
     assert await store.outbox_due("console", 10) == []
     assert await store.append([draft(1)]) == 1
+
+
+def of_epoch(*epochs: int) -> list[Draft]:
+    return [msgspec.structs.replace(draft(n), epoch=epoch) for n, epoch in enumerate(epochs)]
+
+
+@pytest.mark.parametrize("late", [(1,), (2, 3, 1), (1, 5), (3, 2)])
+async def test_an_older_epoch_appends_nothing(store: Store, late: tuple[int, ...]) -> None:
+    await store.append(of_epoch(0, 1, 1, 2))
+    before = await store.last()
+    with pytest.raises(StaleEpoch, match=r"of epoch \d comes after one of epoch \d.*nothing was written"):
+        await store.append(of_epoch(*late), [message()])
+    assert await store.last() == before
+    assert await store.outbox_due("console", 10) == []
+    assert await store.append(of_epoch(2, 3)) == 6
+    assert [entry.epoch async for entry in store.entries()] == [0, 1, 1, 2, 2, 3]
+
+
+async def test_epochs_do_not_fall_over_a_restart(make: Maker) -> None:
+    first = make()
+    await first.open()
+    await first.append(of_epoch(4))
+    await first.close()
+    second = make()
+    await second.open()
+    with pytest.raises(StaleEpoch):
+        await second.append(of_epoch(3))
+    assert await second.append(of_epoch(4)) == 2
+    await second.close()
 
 
 async def test_a_closed_store_refuses(make: Maker) -> None:

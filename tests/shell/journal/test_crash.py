@@ -89,7 +89,7 @@ async def test_a_full_disk_stops_the_journal_and_keeps_what_was_acknowledged(tmp
         bodies = [entry.body async for entry in store.entries()]
         assert acked <= len(bodies) <= acked + 20
         assert bodies == [draft(n, size=400).body for n in range(1, len(bodies) + 1)]
-        await store.append([draft(0)])
+        await store.append([draft(9)])
 
 
 async def test_a_second_process_is_refused_and_told_the_pid(tmp_path: Path) -> None:
