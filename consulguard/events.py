@@ -15,6 +15,7 @@ from consulguard.model import (
     Message,
     Observation,
     Playbook,
+    Query,
     Result,
     Status,
     Target,
@@ -68,6 +69,8 @@ class Looked(Event, frozen=True, kw_only=True):
     registered: int = 0
     index: int = 0
     dependents: dict[str, Status] = {}  # name -> worst status, where they were asked for
+    query_ok: bool | None = None  # whether the look's query is as expected; None: not asked, or nobody can tell
+    query_text: str = ""  # what Prometheus said, as a sentence
 
 
 class Resulted(Event, frozen=True, kw_only=True):
@@ -125,6 +128,7 @@ class Look(Effect, frozen=True, kw_only=True):
     target: Target
     after_s: float = 0.0  # not before this long from now
     dependents: tuple[Target, ...] = ()
+    query: Query | None = None  # to be put to Prometheus at the same time
 
 
 class Tell(Effect, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from consulguard.act.prometheus_io import Prometheus
 from consulguard.clock import Clock
 from consulguard.consulapi import ConsulClient
 from consulguard.errors import ActionRefused, BadAnswer, ConsulRefused, ConsulUnavailable, NotSent
@@ -44,6 +45,7 @@ class ActSettings(Value, frozen=True, kw_only=True):
     agent_port: int = 8500
     agent_address: str = ""  # template for a node's agent: {scheme} {node} {address} {port}
     agent_addresses: dict[str, str] = msgspec.field(default_factory=dict)  # node -> address, before the template
+    prometheus: Prometheus | None = None
     primary_datacenter: str = ""  # config entries are written there, so cas needs its indexes; empty: our own
     kill_grace_s: float = 2.0  # between SIGTERM and SIGKILL of a command that overran its deadline
 

@@ -17,6 +17,7 @@ from consulguard.act import ActContext, Action
 from consulguard.act.runner import perform, probe
 from consulguard.app.codec import encode
 from consulguard.app.lanes import Lanes
+from consulguard.app.looking import with_query
 from consulguard.app.past import JOURNAL, Step, fold
 from consulguard.clock import Clock
 from consulguard.coordinate import Lease
@@ -226,7 +227,9 @@ class Daemon:
 
     async def _look(self, effect: Look) -> None:
         await asyncio.sleep(effect.after_s)
-        await self._inbox.put(await self._watcher.look(effect))
+        looked = await self._watcher.look(effect)
+        prometheus = self.rooms.context.settings.prometheus
+        await self._inbox.put(await with_query(effect, looked, prometheus, self.rooms.clock))
 
     def _wake(self, at: datetime) -> None:
         self._cancel_timer()

@@ -8,6 +8,7 @@ from typing import Any
 
 from consulguard import registry
 from consulguard.act import ActContext, Action
+from consulguard.act.prometheus_query import PrometheusQuery
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
@@ -15,6 +16,7 @@ from consulguard.engine import EngineState, step
 from consulguard.engine.step import DESCRIBE_S
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.events import AnyEvent, Configured, LeaseChanged, Woke
+from consulguard.model import Playbook
 from consulguard.plan import lint
 
 FATAL = ("unknown-action", "bad-params")  # findings that make a playbook unusable; the others are for `lint`
@@ -31,10 +33,20 @@ def configured(loaded: Loaded, at: datetime) -> tuple[Configured, tuple[Playbook
     playbooks, broken = settings.playbooks(loaded)
     params = {name: action.Params for name, action in actions().items()}
     findings = [f for f in lint(playbooks, known, params) if f.rule in FATAL]
-    refused = {f.playbook for f in findings}
+    blind = [] if loaded.config.actions.prometheus.address else [p for p in playbooks if _asks_prometheus(p)]
+    refused = {f.playbook for f in findings} | {p.id for p in blind}
     broken += tuple(PlaybookError(f.text, where=f.where) for f in findings)
+    broken += tuple(
+        PlaybookError("it asks Prometheus, and actions.prometheus.address is not set", where=p.source)
+        for p in blind
+    )
     usable = tuple(p for p in playbooks if p.id not in refused)
     return Configured(at=at, policy=settings.policy(loaded), playbooks=usable, actions=known), broken
+
+
+def _asks_prometheus(playbook: Playbook) -> bool:
+    uses = {step.uses for step in playbook.steps} | {step.undo.uses for step in playbook.steps if step.undo}
+    return PrometheusQuery.name in uses or bool(playbook.verify and playbook.verify.prometheus)
 
 
 def context(loaded: Loaded, client: ConsulClient, clock: Clock, fence: Any, failpoint: Any) -> ActContext:

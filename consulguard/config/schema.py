@@ -61,6 +61,16 @@ def _origin(value: str) -> str:
     return value
 
 
+def _base_url(value: str) -> str:
+    """An address that paths can be put behind; empty stays empty."""
+    if value:
+        parts = urlsplit(value)
+        if _BASE_URL.fullmatch(value) is None or {".", ".."} & set(parts.path.split("/")):
+            raise _wrong("must be http(s)://host[:port], a path where the API has one, and nothing more")
+        _origin(f"{parts.scheme}://{parts.netloc}")
+    return value.rstrip("/")
+
+
 def _command(value: str) -> str:
     if not value.startswith("/"):
         raise _wrong(f"{shorten(value)} is not an absolute path")
@@ -77,6 +87,7 @@ def _listen(value: str) -> str:
 
 _TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
+_BASE_URL = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~-]+)*/?")
 _ADDRESSES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 SomeCount = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -213,10 +224,20 @@ class Exec(Section):
     )
 
 
+class Prometheus(Section):
+    address: Annotated[str, AfterValidator(_base_url)] = Field(
+        "", description="http(s)://host[:port], with a path where the API has one. Empty: not to be asked."
+    )
+    token_file: SecretFile = Field("", description="File with a bearer token; read again when it changes.")
+    ca_file: str = Field("", description="CA certificates to trust, PEM. Empty: the system's.")
+    timeout: SomeDuration = Field(10.0, description="Of one query.")
+
+
 class Actions(Section):
     agents: Agents = Agents()
     http: Http = Http()
     exec: Exec = Exec()
+    prometheus: Prometheus = Prometheus()
 
 
 class Playbooks(Section):

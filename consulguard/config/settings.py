@@ -6,7 +6,7 @@ import os
 import ssl
 from pathlib import Path
 
-from consulguard.act import ActSettings, HttpHost
+from consulguard.act import ActSettings, HttpHost, Prometheus
 from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
 from consulguard.consulapi import Consistency, ConsulClient, TokenSource
@@ -119,13 +119,17 @@ def _tls(loaded: Loaded) -> ssl.SSLContext:
             (consul.client_key, "the client key"),
         )
     )
+    return _trusting(ca, "consul.ca_file/client_cert", cert, key)
+
+
+def _trusting(ca: str | None, where: str, cert: str | None = None, key: str | None = None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca)
         if cert is not None:
             context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None) or error.strerror
-        raise ConfigError(f"the TLS files cannot be used: {reason}", where="consul.ca_file/client_cert") from None
+        raise ConfigError(f"the TLS files cannot be used: {reason}", where=where) from None
     return context
 
 
@@ -161,6 +165,20 @@ def act_settings(loaded: Loaded) -> ActSettings:
         agent_scheme=actions.agents.scheme,
         agent_port=actions.agents.port,
         agent_addresses=dict(actions.agents.addresses),
+        prometheus=_prometheus(loaded),
+    )
+
+
+def _prometheus(loaded: Loaded) -> Prometheus | None:
+    given = loaded.config.actions.prometheus
+    if not given.address:
+        return None
+    ca = _pem(loaded, given.ca_file, "the CA file of Prometheus")
+    return Prometheus(
+        address=given.address,
+        token=_token_file(loaded, given.token_file, "the Prometheus token file") if given.token_file else None,
+        ssl=_trusting(ca, "actions.prometheus.ca_file") if ca else True,
+        timeout_s=given.timeout,
     )
 
 

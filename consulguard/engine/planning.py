@@ -103,6 +103,7 @@ def _planned_steps(
         if not runs.step_applies(step, run.subject):
             continue
         try:
+            _ = run.query or runs.query_of(run, incident)  # what verifies it must be fillable as well
             intent = runs.intent_of(run, incident, index, at)
         except LookupError as error:
             verdict = Verdict(

@@ -31,6 +31,7 @@ from consulguard.model.mesh import (
     Upstream,
     View,
 )
+from consulguard.model.query import QUERY_MAX, Query, parse_condition
 from consulguard.model.remedy import (
     ActionInfo,
     Approval,
@@ -60,6 +61,7 @@ from consulguard.model.remedy import (
 )
 
 __all__ = [
+    "QUERY_MAX",
     "ActionInfo",
     "Approval",
     "Attempt",
@@ -91,6 +93,7 @@ __all__ = [
     "Pause",
     "PlannedEffect",
     "Playbook",
+    "Query",
     "Question",
     "QuestionState",
     "Result",
@@ -113,4 +116,5 @@ __all__ = [
     "View",
     "Vote",
     "own_meta",
+    "parse_condition",
 ]

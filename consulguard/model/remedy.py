@@ -11,6 +11,7 @@ import msgspec
 from consulguard.model.base import JsonObject, Value
 from consulguard.model.incident import Incident, State, Subject
 from consulguard.model.mesh import Target
+from consulguard.model.query import Query
 
 # ---- plan
 
@@ -75,6 +76,7 @@ class Verify(Value, frozen=True, kw_only=True):
     passing_for: int = 3  # good observations newer than the effect
     dependents_depth: int = 0
     dependents_required: bool = False
+    prometheus: Query | None = None  # look-ups not yet made
 
 
 class Escalation(Value, frozen=True, kw_only=True):
@@ -178,6 +180,7 @@ class Run(Value, frozen=True, kw_only=True):
     sent: bool = False  # the present intent is dispatched and has no result yet
     effect_index: int = 0  # highest Consul index of our own effects
     good_looks: int = 0
+    query: Query | None = None  # the verification's, with its look-ups made before the first effect
     deadline: datetime | None = None  # of the verification
     agreed: tuple[str, ...] = ()  # what people agreed to: ``Intent.effect`` of each step
     approved_until: datetime | None = None  # it must have begun by then

@@ -3,7 +3,7 @@
 There is no expression, no attribute access and no second pass: a value that itself looks like a look-up stays as
 it is. Every value is text. Some parameters are more than text to the world, so what may be put into them is
 narrower: ``argv`` (each look-up is one whole item of safe characters), ``url`` and ``path`` (percent-encoded,
-never in the host) and ``key`` (one path segment).
+never in the host), ``key`` (one path segment) and ``query`` (a label value of PromQL, escaped).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from consulguard.model import Incident, JsonObject, Playbook, Subject
+from consulguard.plan import promql
 from consulguard.plan.duration import shorten
+from consulguard.plan.promql import LOOKUP as _LOOKUP
 from consulguard.plan.yaml import Path
 
 ROOTS = (
@@ -41,7 +43,6 @@ ROOTS = (
 META = "target.meta."
 IN_ARGV = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")  # no option, no path, nothing a shell would read
 
-_LOOKUP = re.compile(r"\$\{([^${}]*)\}")
 _META_KEY = re.compile(r"[A-Za-z0-9._/:@-]{1,128}")
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\\]*)?(\?[^\\]*)?")
 _ABSENT = {  # what a target of this scope never has
@@ -61,6 +62,9 @@ def check_paths(params: JsonObject, scope_name: str = "any") -> Iterator[tuple[P
     yield from _check(params, (), scope_name)
     yield from _check_argv(params.get("argv"))
     yield from _check_url(params.get("url"))
+    query = params.get("query")
+    if isinstance(query, str):
+        yield from ((("query",), sentence) for sentence in promql.check(query))
     body = params.get("body")
     if _has_lookup(body) and not _LOOKUP.fullmatch(str(body)):
         yield ("body",), "a look-up inside a text body could break its form: write the body as a mapping"
@@ -185,6 +189,8 @@ def _fill(value: Any, data: Mapping[str, Any], where: str) -> Any:
         return [_fill(inner, data, where) for inner in value]
     if not isinstance(value, str) or "${" not in value:
         return value
+    if where == "query":
+        return promql.fill(value, lambda path: _fit(path, look_up(data, path), where))
     filled = _LOOKUP.sub(lambda found: _fit(found[1], look_up(data, found[1]), where), value)
     if where in ("url", "path", "key") and {".", ".."} & set(re.split(r"[/?#]", filled)):
         raise LookupError(f"{shorten(filled)} would step out of its path")
@@ -210,6 +216,6 @@ def _fit(path: str, value: str, where: str) -> str:
         raise LookupError(f"the value of {path} is not safe in a command: {shorten(value)}")
     if where == "key" and "/" in value:
         raise LookupError(f"the value of {path} may not hold a slash in a key: {shorten(value)}")
-    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+    if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in value):
         raise LookupError(f"the value of {path} has control characters: {shorten(value)}")
     return quote(value, safe="") if where in ("url", "path") else value

@@ -76,13 +76,17 @@ def _mode(playbook: Playbook) -> Iterator[Problem]:
     if playbook.mode is Mode.AUTO and playbook.limits.allow_last_instance:
         yield ("guards", "allow_last_instance"), "touching the last instance needs a person: use mode approve"
     verify = playbook.verify
-    if verify and verify.passing_for == 0 and not (verify.dependents_required and verify.dependents_depth):
+    others = verify and (verify.prometheus or (verify.dependents_required and verify.dependents_depth))
+    if verify and verify.passing_for == 0 and not others:
         yield (
             ("verify", "target"),
-            "with passing_for 0 the dependents must decide: set dependents: {required: true}",
+            "with passing_for 0 the dependents must decide: set dependents: {required: true}; or a query: prometheus",
         )
     if verify and verify.dependents_required and not verify.dependents_depth:
         yield ("verify", "dependents", "depth"), "required dependents need a depth of 1 or more"
+
+    if verify and verify.prometheus:
+        yield from _params(("verify", "prometheus"), {"query": verify.prometheus.text}, playbook.match)
 
 
 def _steps(playbook: Playbook) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from consulguard.model import (
     Intent,
     Outcome,
     Playbook,
+    Query,
     Result,
     Run,
     RunState,
@@ -91,6 +92,15 @@ def intent_of(run: Run, incident: Incident, index: int, at: datetime) -> Intent:
     )
 
 
+def query_of(run: Run, incident: Incident) -> Query | None:
+    """The verification's query with its look-ups made. Raises LookupError when a value is missing."""
+    spec = run.playbook.verify
+    if spec is None or spec.prometheus is None:
+        return None
+    filled = fill({"query": spec.prometheus.text}, scope(incident, run.subject, run.playbook))
+    return msgspec.structs.replace(spec.prometheus, text=filled["query"])
+
+
 def undo_intent_of(run: Run, incident: Incident, done: DoneStep, at: datetime) -> Intent:
     """The intent that undoes one step this run did."""
     step = run.playbook.steps[done.index]
@@ -123,7 +133,8 @@ def propose(run: Run, incident: Incident, at: datetime) -> Run:
         index = next_step(run)
         if index is None:
             return _set(run, at, intent=None, touch=False)
-        run = msgspec.structs.replace(run, step=index)
+        query = query_of(run, incident) if run.effects == 0 else run.query
+        run = msgspec.structs.replace(run, step=index, query=query)
         return _set(run, at, intent=intent_of(run, incident, index, at), touch=False)
     except LookupError as error:
         return hold(run, at, f"step cannot be filled in: {error.args[0] if error.args else error}")
@@ -256,30 +267,42 @@ def verify(run: Run, at: datetime) -> Run:
 
 def look_again(run: Run) -> tuple[AnyEffect, ...]:
     """The next look of a verification. The engine adds the dependents, which it knows from the graph."""
-    return (Look(key=f"{run.id}?verify", target=run.subject.target, after_s=LOOK_EVERY_S),)
+    return (Look(key=f"{run.id}?verify", target=run.subject.target, after_s=LOOK_EVERY_S, query=run.query),)
 
 
 def verified(run: Run, looked: Looked, at: datetime) -> Moved:
-    """One look of a verification: counts only when newer than the effect."""
+    """One look of a verification: counts only when newer than the effect, and with its query as expected."""
     spec = run.playbook.verify
     assert spec is not None
-    dependents_good = all(s is Status.PASSING for s in looked.dependents.values())
-    target_good = looked.status is Status.PASSING and looked.index > run.effect_index
-    good = not looked.error and (target_good or spec.passing_for == 0)
-    good = good and (dependents_good or not spec.dependents_required)
+    good, against = _weigh(run, looked)
     good_looks = run.good_looks + 1 if good else 0
-    run = msgspec.structs.replace(run, good_looks=good_looks, reason=looked.error)
+    run = msgspec.structs.replace(run, good_looks=good_looks, reason="" if good or against else _unseen(looked))
     if good_looks >= max(1, spec.passing_for):
         return _set(run, at, state=RunState.DONE, reason="", log=f"verified: {good_looks} good looks in a row"), ()
-    return _past_deadline(run, at) if _late(run, at) else (run, look_again(run))
-
-
-def _past_deadline(run: Run, at: datetime) -> Moved:
-    assert run.playbook.verify is not None
-    seconds = f"{run.playbook.verify.within_s:g} s"
+    if not _late(run, at):
+        return run, look_again(run)
     if run.reason:
-        return hold(run, at, f"inconclusive after {seconds}: {run.reason}"), ()
-    return failed(run, at, f"not healthy within {seconds}"), ()
+        return hold(run, at, f"inconclusive after {spec.within_s:g} s: {run.reason}"), ()
+    return failed(run, at, f"{against or 'not long enough healthy'} after {spec.within_s:g} s"), ()
+
+
+def _weigh(run: Run, looked: Looked) -> tuple[bool, str]:
+    """Whether a look is good, and else what is known to be bad; neither where the look could not tell."""
+    spec = run.playbook.verify
+    assert spec is not None
+    if looked.error:
+        return False, ""
+    dependents_good = all(s is Status.PASSING for s in looked.dependents.values())
+    target_good = looked.status is Status.PASSING and looked.index > run.effect_index
+    if not (target_good or spec.passing_for == 0) or not (dependents_good or not spec.dependents_required):
+        return False, "not healthy"  # whatever the query would say
+    if run.query is None or looked.query_ok:
+        return True, ""
+    return False, "" if looked.query_ok is None else looked.query_text
+
+
+def _unseen(looked: Looked) -> str:
+    return looked.error or looked.query_text or "Prometheus was not asked"
 
 
 def failed(run: Run, at: datetime, why: str) -> Run:

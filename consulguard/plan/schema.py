@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, m
 from pydantic_core import PydanticCustomError
 
 from consulguard.model import (
+    QUERY_MAX,
     Approval,
     Escalation,
     JsonObject,
@@ -19,11 +20,13 @@ from consulguard.model import (
     Matcher,
     Mode,
     Playbook,
+    Query,
     State,
     Step,
     UndoStep,
     Value,
     Verify,
+    parse_condition,
 )
 from consulguard.plan.duration import format_duration
 from consulguard.plan.matcher import parse_matcher
@@ -60,6 +63,14 @@ MatcherText = Annotated[
     AfterValidator(_matcher),
     WithJsonSchema({"type": "string", "description": 'label="value", or with !=, =~, !~ (RE2, anchored)'}),
 ]
+
+
+def _condition(text: str) -> str:
+    try:
+        parse_condition(text)
+    except ValueError as failure:
+        raise PydanticCustomError("condition", "{text}", {"text": str(failure)}) from None
+    return text
 
 
 class MatchModel(Strict):
@@ -172,10 +183,21 @@ class DependentsModel(Strict):
     required: bool = False
 
 
+class PrometheusModel(Strict):
+    query: str = Field(min_length=1, max_length=QUERY_MAX, description="PromQL; label values may hold ${look.ups}")
+    expect: Annotated[str, AfterValidator(_condition)] = Field(
+        description="what every sample of the answer must be: < 0.05"
+    )
+
+    def build(self) -> Query:
+        return Query(text=self.query, expect=self.expect)
+
+
 class VerifyModel(Strict):
     within: SomeDuration = 120.0
     target: VerifyTargetModel = VerifyTargetModel.model_construct()
     dependents: DependentsModel | None = None
+    prometheus: PrometheusModel | None = Field(None, description="must hold at each good look too")
 
     def build(self) -> Verify:
         return Verify(
@@ -183,6 +205,7 @@ class VerifyModel(Strict):
             passing_for=self.target.passing_for,
             dependents_depth=self.dependents.depth if self.dependents else 0,
             dependents_required=self.dependents.required if self.dependents else False,
+            prometheus=self.prometheus.build() if self.prometheus else None,
         )
 
 

@@ -22,6 +22,7 @@ from consulguard.act.consul_service_splitter import ConsulServiceSplitter
 from consulguard.act.exec_run import ExecRun
 from consulguard.act.http_request import HttpRequest
 from consulguard.act.notify import Notify
+from consulguard.act.prometheus_query import PrometheusQuery
 from consulguard.act.runner import perform, probe
 from consulguard.act.wait import Wait
 from consulguard.clock import SystemClock
@@ -40,6 +41,7 @@ BUILT_IN: tuple[type[Action[Any]], ...] = (
     ConsulForceLeave,
     Wait,
     Notify,
+    PrometheusQuery,
 )
 ACTIONS: dict[str, Action[Any]] = {kind.name: kind() for kind in BUILT_IN}
 CLOCK = SystemClock()

@@ -25,6 +25,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "consul.force_leave": {},
     "http.request": {"method": "POST", "url": "https://jobs.example/run", "idempotent": False},
     "exec.run": {"argv": ["/bin/true"], "idempotent": True},
+    "prometheus.query": {"query": "up{job='web'}", "expect": ">= 1"},
     "wait": {"seconds": 30},
     "notify": {"text": "the standby takes over\nfor now"},
 }
@@ -62,6 +63,26 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("exec.run", {"argv": ["true"], "idempotent": True}),
     ("exec.run", {"argv": ["/bin/echo", "a\nb"], "idempotent": True}),
     ("exec.run", {"argv": ["/bin/echo", "a\x00"], "idempotent": True}),
+    ("prometheus.query", {"query": "up"}),
+    ("prometheus.query", {"query": "", "expect": "> 1"}),
+    ("prometheus.query", {"query": "a" * 4097, "expect": "> 1"}),
+    *(
+        ("prometheus.query", {"query": "up", "expect": expect})
+        for expect in (
+            "",
+            "1",
+            "=> 1",
+            "= 1",
+            "> x",
+            "> NaN",
+            "> Inf",
+            "> 1e999",
+            "> 1 or 2",
+            "> 1\n",
+            "<  1",
+            ">5%",
+        )
+    ),
     ("wait", {}),
     ("wait", {"seconds": 0}),
     ("wait", {"seconds": 3601}),
