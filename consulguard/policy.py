@@ -5,6 +5,8 @@ Semantics and defaults follow docs/guards.md. The values come from ``config.py``
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from consulguard.model import Matcher, Mode, Target, Value
@@ -38,6 +40,28 @@ class Budget(Value, frozen=True, kw_only=True):
     max_open: int  # targets at work at the same time
 
 
+class Opening(Value, frozen=True, kw_only=True):
+    """Hours of some weekdays, as a clock on the wall shows them."""
+
+    days: tuple[int, ...]  # on which it begins; 0 is Monday
+    start: int  # minutes after midnight
+    end: int  # the same, up to 1440; not after ``start``: on the next day
+
+
+class Blackout(Value, frozen=True, kw_only=True):
+    since: datetime
+    until: datetime
+    why: str = ""
+
+
+class Window(Value, frozen=True, kw_only=True):
+    """When changes may be made."""
+
+    zone: str = "UTC"  # IANA
+    open: tuple[Opening, ...] = ()  # none: always, but for the blackouts
+    closed: tuple[Blackout, ...] = ()
+
+
 class GuardPolicy(Value, frozen=True, kw_only=True):
     """Defaults: docs/guards.md, each with its reason."""
 
@@ -65,6 +89,8 @@ class GuardPolicy(Value, frozen=True, kw_only=True):
     attempts_max: int = 2
     attempts_window_s: float = 3600.0
     budgets: dict[str, Budget] = msgspec.field(default_factory=dict)  # shared by the playbooks that name one
+    windows: dict[str, Window] = msgspec.field(default_factory=dict)  # by name
+    window: str = ""  # the one that holds for every playbook; empty: none
     error_budget_runs: int = 10  # of a playbook's last runs ...
     error_budget_bad: int = 3  # ... so many that did not help make it ask a person
     view_max_age_s: float = 65.0

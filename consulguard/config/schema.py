@@ -9,9 +9,10 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
+from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.consulapi import parse_address
 from consulguard.errors import ConfigError
 from consulguard.plan.duration import shorten
@@ -175,11 +176,21 @@ class Guards(Section):
     attempts_max: Count = Field(2, description="Tries of a playbook on one target within attempts_window.")
     attempts_window: Duration = Field(3600.0, description="See attempts_max.")
     budgets: dict[str, Budget] = Field({}, description="Limits shared by the playbooks that name one, by name.")
+    windows: dict[WindowName, ChangeWindow] = Field({}, description="When changes may be made, by name.")
+    window: str = Field("", description="The window that holds for every playbook. Empty: always open.")
     error_budget_runs: SomeCount = Field(10, description="Of a playbook's last so many runs,")
     error_budget_bad: SomeCount = Field(3, description="so many that did not help make it ask a person.")
     root_settle: Duration = Field(10.0, description="No action on a root cause younger than this.")
     deny_services: Words = Field([], description="Never acted upon, besides Consul itself and this bot.")
     deny_nodes: Words = Field([], description="Never acted upon.")
+
+    @field_validator("window")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        windows = info.data.get("windows", {name: None})
+        if name and name not in windows:
+            raise _wrong(f"there is no window {shorten(name)} in guards.windows")
+        return name
 
 
 class Journal(Section):

@@ -73,6 +73,8 @@ def _guards(loaded: Loaded) -> GuardPolicy:
             name: Budget(runs=budget.runs, per_s=budget.per, max_open=budget.max_open)
             for name, budget in guards.budgets.items()
         },
+        windows={name: window.build() for name, window in guards.windows.items()},
+        window=guards.window,
         error_budget_runs=guards.error_budget_runs,
         error_budget_bad=guards.error_budget_bad,
         root_settle_s=guards.root_settle,

@@ -31,6 +31,7 @@ from consulguard.guard import (
     storm_brake,
     target_lock,
     view_trusted,
+    window,
 )
 from consulguard.guard.answer import RANK, Answer, wait
 from consulguard.guard.situation import Situation
@@ -51,6 +52,7 @@ ORDER: Final[Order] = (
     ("role", role.guard),
     ("hold_down", hold_down.guard),
     ("maintenance", maintenance.guard),
+    ("window", window.guard),
     ("flapping", flapping.guard),
     ("confirm", confirm.guard),
     ("min_healthy", min_healthy.guard),

@@ -53,6 +53,7 @@ class Limits(Value, frozen=True, kw_only=True):
     attempts_max: int | None = None
     attempts_window_s: float | None = None
     budget: str = ""
+    window: str = ""
 
 
 class UndoStep(Value, frozen=True, kw_only=True):

@@ -105,6 +105,7 @@ class GuardsModel(Strict):
     cooldown: SomeDuration | None = None
     attempts: AttemptsModel | None = None
     budget: Name | None = Field(None, description="a budget of the configuration, shared across playbooks")
+    window: Name | None = Field(None, description="a change window of the configuration, besides the one for all")
 
     def build(self) -> Limits:
         return Limits(
@@ -114,6 +115,7 @@ class GuardsModel(Strict):
             attempts_max=self.attempts.max if self.attempts else None,
             attempts_window_s=self.attempts.window if self.attempts else None,
             budget=self.budget or "",
+            window=self.window or "",
         )
 
 
