@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, product
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -15,9 +15,9 @@ from consulguard.plan.duration import shorten
 from consulguard.plan.strict import Strict
 from consulguard.policy import Blackout, Opening, Window
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MIN, WEEK_MIN = 24 * 60, 7 * 24 * 60
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: Final[tuple[Day, ...]] = get_args(Day)
 
 
 def _wrong(sentence: str) -> PydanticCustomError:

@@ -1,8 +1,8 @@
 """Change windows: is it open at a moment, and when is it next?
 
-A window is open while a clock on the wall of its zone shows a time within one of its openings, and no blackout holds.
-So on the day the clocks go forward, an opening that lies in the skipped hour does not happen; on the day they go
-back, one that lies in the doubled hour happens twice.
+A window is open while a clock on the wall of its zone shows a time within one of its openings, and no blackout
+holds. So on the day the clocks go forward, an opening in the skipped hour does not happen; on the day they go back,
+one in the doubled hour happens twice.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _next_opening(window: Window, at: datetime) -> datetime | None:
     today = at.astimezone(zone).date()
     for ahead in range(-1, DAYS_AHEAD):
         day = today + timedelta(days=ahead)
-        moments = sorted({*_starts(window, zone, day), *_changes(zone, day)})
-        found = next((m for m in moments if m > at and _within(window, m)), None)
+        moments = (m for m in (*_starts(window, zone, day), *_changes(zone, day)) if m > at)
+        found = min((m for m in moments if m.astimezone(zone).date() == day and _within(window, m)), default=None)
         if found is not None:
             return found
     return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from consulguard.guard.situation import Stake, Storm
 from consulguard.model import Matcher, Role, State, Status, Target
+from consulguard.policy import Blackout, Opening, Window
 
 from tests.core.guard.rows import (
     ALLOW,
@@ -22,6 +24,15 @@ from tests.core.guard.rows import (
     policy,
 )
 from tests.core.guard.scenes import NOW, PAY, SHOP, ago
+
+NIGHT = Window(open=(Opening(days=tuple(range(7)), start=22 * 60, end=4 * 60),))
+NOON = Window(zone="Europe/Berlin", open=(Opening(days=(3,), start=13 * 60, end=13 * 60 + 1),))
+DARK = Window(closed=(Blackout(since=ago(60), until=NOW + timedelta(hours=18), why="year's end"),))
+
+
+def windowed(window: Window) -> dict[str, Any]:
+    return policy(windows={"night": window}, window="night")
+
 
 SEEING: tuple[Row, ...] = (
     Row("one pause", {"pauses": (pause(),)}, "pause", WAIT, "ann: release"),
@@ -201,6 +212,32 @@ SEEING: tuple[Row, ...] = (
         {"looked": {"status": Status.MAINTENANCE}, "first_effect": False},
         "maintenance",
         ALLOW,
+    ),
+    Row(
+        "outside the window",
+        windowed(NIGHT),
+        "window",
+        WAIT,
+        "night is closed; it opens at 2026-01-01 22:00",
+    ),
+    Row("inside the window", windowed(NOON), "window", ALLOW, "the window night is open"),
+    Row("outside, in mid-run", {**windowed(NIGHT), "first_effect": False}, "window", ALLOW, "goes on"),
+    Row("outside, an undo", {**windowed(NIGHT), "undo": True}, "window", ALLOW, "goes on"),
+    Row("a blackout", windowed(DARK), "window", WAIT, "closed (year's end); it opens at 2026-01-02 06:00"),
+    Row(
+        "the playbook's own window",
+        {**policy(windows={"night": NIGHT}), "playbook": {"limits": {"window": "night"}}},
+        "window",
+        WAIT,
+        "the window night is closed",
+    ),
+    Row("a window nobody knows", {"playbook": {"limits": {"window": "x"}}}, "window", DENY, "the window 'x'"),
+    Row(
+        "a zone nobody knows",
+        windowed(Window(zone="No/Where", open=NIGHT.open)),
+        "window",
+        WAIT,
+        "cannot be evaluated",
     ),
     Row("flapping", {"subject": {"state": State.FLAPPING}}, "flapping", WAIT, "nothing is done until it is calm"),
     Row(

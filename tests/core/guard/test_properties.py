@@ -10,6 +10,7 @@ from consulguard.guard import ORDER, combine, judge
 from consulguard.guard.min_healthy import DOWN
 from consulguard.guard.situation import Situation, Storm
 from consulguard.model import ActionInfo, Decision, Mode, Pause, Role, State, Status, Target
+from consulguard.policy import Blackout, Opening, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from tests.core.guard.scenes import (
 )
 
 GUARDS = dict(ORDER)
+SHUT = Window(open=(Opening(days=(0,), start=0, end=1),))  # it is Thursday
+DARK = Window(closed=(Blackout(since=ago(1), until=NOW + timedelta(hours=1)),))
 SVC = Target(dc="dc1", service="pay-api")
 TARGETS = st.builds(
     lambda service, node, which: Target(
@@ -134,6 +137,8 @@ WORSE: dict[str, Callable[[Situation], Situation]] = {
     "observe": lambda s: change(s, policy={"mode": Mode.OBSERVE}),
     "nobody knows the action": lambda s: change(s, action=None),
     "left alone": lambda s: change(s, subject={"meta": {"consulguard.io/skip": "1"}}),
+    "outside the window": lambda s: change(s, policy={"guard": {"window": "shut", "windows": {"shut": SHUT}}}),
+    "a blackout": lambda s: change(s, policy={"guard": {"window": "dark", "windows": {"dark": DARK}}}),
     "a stricter floor": lambda s: change(s, policy={"guard": {"min_healthy": 0.9}}),
     "denied": lambda s: change(s, policy={"guard": {"deny": ("pay-api", "shop", "cart")}}),
 }
