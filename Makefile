@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CACHE := .cache/consul
 CONSUL := $(CACHE)/usr/bin/consul
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench every-byte docs clean
 
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
@@ -33,6 +33,9 @@ check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.
 
 bench: $(VENV)/.ready $(CONSUL)  ## The figures of the docs.
 	CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m bench
+
+every-byte: $(VENV)/.ready  ## Every byte of a small journal flipped, and every cut: some minutes.
+	CONSULGUARD_EVERY_BYTE=1 $(BIN)/pytest tests/shell/journal/test_every_byte.py
 
 docs: $(VENV)/.ready  ## Write the parts of docs/ that are made from code.
 	$(BIN)/python scripts/make_docs.py

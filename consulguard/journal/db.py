@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from consulguard.errors import ConfigError, StoreCorrupt, StoreUnavailable
 from consulguard.journal.chain import GENESIS
 
 SCHEMA_VERSION = 1
+_SAID = 200  # characters of what SQLite says
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -32,14 +34,27 @@ CREATE INDEX outbox_turn ON outbox (queued);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
+_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
 
-def plainly(error: sqlite3.Error, doing: str) -> StoreUnavailable | StoreCorrupt:
+# A damaged schema may make SQLite say something that is no text.
+SAID_BY_SQLITE = (sqlite3.Error, UnicodeDecodeError)
+
+
+def plainly(error: sqlite3.Error | UnicodeDecodeError, doing: str) -> StoreUnavailable | StoreCorrupt:
     """The same in our words. Corrupt: the file is not, or no longer, a journal."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreCorrupt(f"{doing}: the journal is damaged (its schema cannot be read)")
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreCorrupt(f"{doing}: the journal is damaged ({error})")
+        return StoreCorrupt(f"{doing}: the journal is damaged ({_one_line(str(error))})")
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    return StoreUnavailable(f"{doing}: {error} ({name})")
+    return StoreUnavailable(f"{doing}: {_one_line(str(error))} ({name})")
+
+
+def _one_line(said: str) -> str:
+    """SQLite repeats whole statements, and pages of findings."""
+    line = " ".join(said.split())
+    return line if len(line) <= _SAID else f"{line[:_SAID]} ..."
 
 
 @contextmanager
@@ -57,6 +72,7 @@ def transaction(con: sqlite3.Connection, *, write: bool) -> Iterator[None]:
 def connect(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """Open for writing; creates the journal where there is none. The caller holds the lock."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    _refuse_log_alone(path)
     con = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
     with ExitStack() as undo:
         undo.callback(con.close)
@@ -90,6 +106,8 @@ def connect_readonly(path: Path, *, busy_s: float) -> sqlite3.Connection:
         _tolerate_any_text(con)
         if con.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'entries'").fetchone()[0] == 0:
             raise StoreCorrupt(f"{path} is not a consulguard journal")
+        if con.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            _check_schema(con, path)
         undo.pop_all()
     return con
 
@@ -122,7 +140,29 @@ def _recognise(con: sqlite3.Connection, path: Path) -> bool:
     empty = con.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
     if version != SCHEMA_VERSION and not (version == 0 and empty):
         raise StoreCorrupt(f"{path} is a database, but not a consulguard journal")
+    if version == SCHEMA_VERSION:
+        _check_schema(con, path)
     return not empty
+
+
+def _check_schema(con: sqlite3.Connection, path: Path) -> None:
+    """One flipped byte in it makes a column of another name or type, which SQLite finds sound."""
+    if con.execute(_TABLES).fetchall() != _as_created():
+        raise StoreCorrupt(f"{path}: the journal is damaged (its tables are not as they were made)")
+
+
+@cache
+def _as_created() -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as con:
+        _create(con)
+        return con.execute(_TABLES).fetchall()
+
+
+def _refuse_log_alone(path: Path) -> None:
+    """SQLite would throw away the log of a file that is empty. Making a journal never leaves the two like that."""
+    log = path.with_name(path.name + "-wal")
+    if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+        raise StoreCorrupt(f"{path} is empty or gone, but its log {log.name} is not: put the journal back")
 
 
 def _create(con: sqlite3.Connection) -> None:
@@ -135,4 +175,4 @@ def _create(con: sqlite3.Connection) -> None:
 def integrity(con: sqlite3.Connection) -> str:
     """Empty when SQLite finds its file sound, else its first finding."""
     found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
-    return "" if found == "ok" else found
+    return "" if found == "ok" else _one_line(found.removeprefix("*** in database main ***"))

@@ -50,7 +50,7 @@ class Session:
             self.write_mark()
         except BaseException as error:
             self.abandon()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, db.SAID_BY_SQLITE):
                 raise db.plainly(error, f"open {self.path}") from error
             if isinstance(error, OSError):
                 raise StoreUnavailable(f"open {self.path}: {error.strerror or error}") from error
@@ -79,7 +79,7 @@ class Session:
         try:
             with db.transaction(con, write=write):
                 return work(con)
-        except sqlite3.Error as error:
+        except db.SAID_BY_SQLITE as error:
             said = db.plainly(error, doing)
             self._break(str(said))
             raise said from error
