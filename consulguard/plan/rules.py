@@ -80,7 +80,7 @@ def _mode(playbook: Playbook) -> Iterator[Problem]:
     if verify and verify.passing_for == 0 and not others:
         yield (
             ("verify", "target"),
-            "with passing_for 0 something else must decide: dependents: {required: true}, or prometheus",
+            "with passing_for 0 the dependents must decide, or a query: set dependents.required, or prometheus",
         )
     if verify and verify.dependents_required and not verify.dependents_depth:
         yield ("verify", "dependents", "depth"), "required dependents need a depth of 1 or more"
