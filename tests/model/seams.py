@@ -1,0 +1,33 @@
+"""Where a mutant gets in: every seam at which the model can be given something else than the real part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from consulguard.app import Daemon
+from consulguard.engine import EngineState, step
+from consulguard.events import AnyEffect, AnyEvent, Configured
+
+
+class Mutation:
+    """Nothing is changed. A mutant overrides one of these."""
+
+    name = "none"
+    fences = True  # whether fenced targets fence
+    caught_by: frozenset[str] = frozenset()
+
+    def step(self, state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEffect, ...]]:
+        return step(state, event)
+
+    def daemon(self, real: type[Daemon]) -> type[Daemon]:
+        return real
+
+    def session(self, real: Any) -> Any:
+        return real
+
+    def configured(self, given: Configured) -> Configured:
+        return given
+
+    def fence(self, real: Callable[[], int]) -> Callable[[], int]:
+        return real
