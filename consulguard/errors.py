@@ -8,7 +8,8 @@
     ├── Temporary              trying again later may help
     │   ├── ConsulUnavailable      unreachable, 5xx, timeout, no leader
     │   ├── StoreUnavailable
-    │   │   └── StaleEpoch         a newer leader writes the journal
+    │   │   ├── StaleEpoch         a newer leader writes the journal
+    │   │   └── StoreFull              the disk
     │   ├── NotSent                an effect that certainly did not leave
     │   └── NotifyUnavailable      a channel did not take the message, or its answer was lost
     └── Final                  trying again is no use
@@ -70,6 +71,10 @@ class StoreUnavailable(Temporary):
 
 class StaleEpoch(StoreUnavailable):
     """The journal has entries of a newer epoch: another leader writes it now. Nothing was written."""
+
+
+class StoreFull(StoreUnavailable):
+    """The journal's disk is short of space: it can be written again when there is room."""
 
 
 class NotifyUnavailable(Temporary):

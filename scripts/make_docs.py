@@ -83,6 +83,8 @@ def rows(section: Strict, above: str = "") -> Iterator[str]:
 def shown(value: Any, field: FieldInfo) -> str:
     if isinstance(value, float):
         return f"`{value:.0%}`" if "_share" in str(field.metadata) else f"`{plan.duration.format_duration(value)}`"
+    if "_size" in str(field.metadata):
+        return f"`{plan.strict.format_size(value)}`"
     if isinstance(value, str) and value:
         return f"`{value}`"
     return f"`{json.dumps(value)}`" if value not in ("", [], {}) else "empty"

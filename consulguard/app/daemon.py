@@ -68,6 +68,7 @@ class Rooms:
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
+    held: str = ""  # why nothing may be done until a person resumes; empty when there is no reason
 
 
 class Daemon:
@@ -122,7 +123,7 @@ class Daemon:
         life = Started(at=at, life=secrets.token_hex(16), version=__version__)
         dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
         lost = self.rooms.store.behind
-        reasons = [reason for reason in (lost, self._doubt) if reason]
+        reasons = [reason for reason in (lost, self._doubt, self.rooms.held) if reason]
         stop = [Commanded(at=at, command="stop", who=JOURNAL, args={"reason": reason}) for reason in reasons]
         await self._process([dropped, self._configured(at), life, *stop])
         if lost:  # it is on record now: from here the journal as it stands is the truth, and a person resumes
@@ -176,10 +177,12 @@ class Daemon:
             self.rooms.failpoint("app.after_journal")
             if any(isinstance(e, Do) for e in effects):
                 self.rooms.failpoint("app.after_intent")
-                await self._keep_snapshot()  # another version would replay to other decisions; these are made
+                # Another version would replay to other decisions; these are made. And a journal that cannot be
+                # written is not acted on.
+                await self._save_snapshot()
             self._dispatch(effects, messages)
             if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
-                await self._keep_snapshot()
+                await self._save_snapshot()
 
     def _step(self, events: Sequence[AnyEvent]) -> tuple[list[Draft], list[AnyEffect]]:
         """The events through the engine: what is to be journaled and what is to be done. No I/O.
@@ -264,10 +267,13 @@ class Daemon:
         if self._torn:
             return
         try:
-            await self.rooms.store.save_snapshot(self.seq, snapshot(self.state))
-            self._last_snapshot = self.seq
+            await self._save_snapshot()
         except StoreUnavailable as error:
             log.warning("snapshot_not_kept", reason=str(error))
+
+    async def _save_snapshot(self) -> None:
+        await self.rooms.store.save_snapshot(self.seq, snapshot(self.state))
+        self._last_snapshot = self.seq
 
 
 def _weight(event: AnyEvent) -> int:

@@ -7,20 +7,20 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from consulguard import registry
-from consulguard.app import calendar, wiring
+from consulguard.app import calendar, holding, wiring
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.failpoints import Failpoints
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
-from consulguard.errors import ConfigError
-from consulguard.journal import Store
+from consulguard.errors import ConfigError, StoreFull, StoreUnavailable
+from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
 from consulguard.notify.slack import SlackSettings
 from consulguard.serve import Control, Health, HttpDoor
@@ -28,6 +28,7 @@ from consulguard.watch import Watcher
 
 CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
 COMMANDS = ("pause", "stop", "resume", "approve", "deny", "rearm", "run")
+Handler = Callable[[str, dict[str, Any], str], Awaitable[dict[str, Any]]]
 log = structlog.get_logger("consulguard.app")
 
 
@@ -63,29 +64,54 @@ def journal(loaded: Loaded, channels: tuple[str, ...]) -> Store:
         raise ConfigError(
             f"the journal's folder cannot be made: {error.strerror}", where=str(path.parent)
         ) from None
-    store: Store = registry.load(registry.STORES, "sqlite")(path, channels=channels)
+    kept = JournalSettings(free_space=loaded.config.journal.min_free)
+    store: Store = registry.load(registry.STORES, "sqlite")(path, channels=channels, settings=kept)
     return store
 
 
-async def run(loaded: Loaded, *, once: bool = False, ready: Callable[[Service], Any] | None = None) -> None:
+async def run(loaded: Loaded, *, once: bool = False) -> None:
     """Serve until SIGTERM or SIGINT. With ``once``: until the mesh was read once and its news delivered.
 
-    Raises ConfigError, StoreUnavailable, StoreCorrupt.
+    A daemon whose disk fills up while it works says so, does nothing, and begins anew when there is room: it
+    replays, and acts again only when a person resumes. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
-    async with standing(loaded) as service:
-        if ready is not None:
-            ready(service)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
+    held, alarm = "", holding.Alarm(lambda: notifiers(loaded), SystemClock())
+    with _stopping() as stop:
+        while not stop.is_set():
+            stood = asyncio.Event()
+            try:
+                async with standing(loaded, held=held) as service:
+                    stood.set()
+                    await alarm.over()
+                    await (service.daemon.seen_all.wait() if once else stop.wait())
+                    if once:
+                        await drained(service)
+                    return
+            except StoreUnavailable as error:
+                full = isinstance(error, StoreFull)
+                if once or not (stood.is_set() or (held and full)):
+                    raise
+                if stood.is_set():
+                    await alarm.sound(error)
+                if not full:
+                    raise
+                held = str(error)
+            async with _doors(loaded, holding.refusing(held), holding.health):
+                await holding.room(loaded, stop)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[asyncio.Event]:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        try:
-            await (service.daemon.seen_all.wait() if once else stop.wait())
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-        if once:
-            await drained(service)
+            loop.remove_signal_handler(number)
 
 
 async def drained(service: Service) -> None:
@@ -96,8 +122,8 @@ async def drained(service: Service) -> None:
 
 
 @contextlib.asynccontextmanager
-async def standing(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[Service]:
-    """A daemon at work; leaving the block ends it cleanly."""
+async def standing(loaded: Loaded, clock: Clock | None = None, *, held: str = "") -> AsyncIterator[Service]:
+    """A daemon at work; leaving the block ends it cleanly. ``held``: why it only watches until resumed."""
     clock = clock or SystemClock()
     registry.refuse_old_consul_client()
     given, broken = wiring.configured(loaded, clock.now())
@@ -124,9 +150,10 @@ async def standing(loaded: Loaded, clock: Clock | None = None) -> AsyncIterator[
             configured=given,
             failpoint=failpoint,
             told=lambda: _poke(workers),
+            held=f"the journal could not be written for a while ({held})" if held else "",
         )
         daemon = Daemon(rooms)
-        async with _doors(loaded, daemon, store), _tasks(daemon, workers, loaded):
+        async with _doors(loaded, _handler(daemon), lambda: health_of(daemon)), _tasks(daemon, workers, loaded):
             yield Service(daemon=daemon, store=store, workers=workers)
     finally:
         await store.close()
@@ -166,8 +193,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-@contextlib.asynccontextmanager
-async def _doors(loaded: Loaded, daemon: Daemon, store: Store) -> AsyncIterator[None]:
+def _handler(daemon: Daemon) -> Handler:
     async def handle(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         if command not in COMMANDS:
             raise ConfigError(f"unknown command {command!r}")
@@ -176,10 +202,13 @@ async def _doors(loaded: Loaded, daemon: Daemon, store: Store) -> AsyncIterator[
             return {"ok": True}
         return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked}
 
+    return handle
+
+
+@contextlib.asynccontextmanager
+async def _doors(loaded: Loaded, handle: Handler, health: Callable[[], Health]) -> AsyncIterator[None]:
     control = Control(settings.socket_path(loaded), handle)
-    door = (
-        HttpDoor(loaded.config.server.listen, lambda: health_of(daemon)) if loaded.config.server.listen else None
-    )
+    door = HttpDoor(loaded.config.server.listen, health) if loaded.config.server.listen else None
     try:
         await _listen(control, settings.socket_path(loaded), "beside journal.path")
         if door is not None:

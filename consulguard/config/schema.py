@@ -16,7 +16,7 @@ from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.consulapi import parse_address
 from consulguard.errors import ConfigError
 from consulguard.plan.duration import shorten
-from consulguard.plan.strict import Duration, Share, SomeDuration, Strict
+from consulguard.plan.strict import Duration, Share, Size, SomeDuration, Strict
 
 
 def _wrong(sentence: str) -> PydanticCustomError:
@@ -196,6 +196,7 @@ class Guards(Section):
 class Journal(Section):
     path: str = Field("", description="Empty: journal.sqlite under $XDG_STATE_HOME/consulguard.")
     retention: Duration = Field(7 * 86_400.0, description="Entries older than this are compacted away.")
+    min_free: Size = Field(64 << 20, description="With less left on its disk nothing is done.")
 
 
 class Notify(Section):

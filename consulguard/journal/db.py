@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from consulguard.errors import ConfigError, StoreCorrupt, StoreUnavailable
+from consulguard.errors import ConfigError, StoreCorrupt, StoreFull, StoreUnavailable
 from consulguard.journal.chain import GENESIS
 
 SCHEMA_VERSION = 1
@@ -47,6 +47,8 @@ def plainly(error: sqlite3.Error | UnicodeDecodeError, doing: str) -> StoreUnava
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreCorrupt(f"{doing}: the journal is damaged ({_one_line(str(error))})")
+    if isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{doing}: the disk is full")
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     return StoreUnavailable(f"{doing}: {_one_line(str(error))} ({name})")
 

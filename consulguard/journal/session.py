@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from consulguard.errors import StaleEpoch, StoreUnavailable
+from consulguard.errors import StaleEpoch, StoreCorrupt, StoreFull, StoreUnavailable
 from consulguard.journal import chain, db, outbox, rows
 from consulguard.journal.lock import FileLock
 from consulguard.journal.mark import mark_path, read_mark, write_mark
@@ -31,7 +32,7 @@ class Session:
         self._readonly = readonly
         self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._con: sqlite3.Connection | None = None
-        self._broken = ""
+        self._broken: StoreUnavailable | StoreCorrupt | None = None
         self._last = (0, chain.GENESIS)
         self._marked: tuple[int, str] | None = None
 
@@ -43,9 +44,10 @@ class Session:
             else:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock.acquire()
+                self._gate("open")
                 self._con = db.connect(self.path, busy_s=self._settings.busy_s)
                 self._last = self._check_tail(self._con)
-            self._broken, self._marked = "", None
+            self._broken, self._marked = None, None
             self.behind = self._compare(self._con)
             self.write_mark()
         except BaseException as error:
@@ -81,12 +83,12 @@ class Session:
                 return work(con)
         except db.SAID_BY_SQLITE as error:
             said = db.plainly(error, doing)
-            self._break(str(said))
+            self._break(said)
             raise said from error
 
     def append(self, drafts: Sequence[Draft], messages: Sequence[Message]) -> int:
         """One commit. What came last is remembered only when the commit was acknowledged."""
-        self._gate()
+        self._gate("append")
         entries = chain.link(*self._last, drafts)
 
         def work(con: sqlite3.Connection) -> None:
@@ -124,7 +126,8 @@ class Session:
         try:
             write_mark(mark_path(self.path), Mark(seq=self._last[0], hash=self._last[1]))
         except OSError as error:
-            raise StoreUnavailable(f"write the journal's mark: {error}") from error
+            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreUnavailable
+            raise kind(f"write the journal's mark: {error.strerror or error}") from error
         self._marked = self._last
 
     def mark_or_break(self) -> None:
@@ -132,7 +135,7 @@ class Session:
         try:
             self.write_mark()
         except StoreUnavailable as error:
-            self._break(str(error))
+            self._break(error)
 
     def accept(self) -> None:
         """The mark becomes the journal's end, whatever it was."""
@@ -142,16 +145,15 @@ class Session:
 
     def _usable(self, doing: str, write: bool) -> sqlite3.Connection:
         if self._broken:
-            raise StoreUnavailable(
-                f"{doing}: the journal must be reopened after an earlier failure ({self._broken})"
-            )
+            kind = StoreFull if isinstance(self._broken, StoreFull) else StoreUnavailable
+            raise kind(f"{doing}: the journal must be reopened after an earlier failure ({self._broken})")
         if self._con is None:
             raise StoreUnavailable(f"{doing}: the journal {self.path} is not open")
         if write and self._readonly:
             raise StoreUnavailable(f"{doing}: the journal {self.path} was opened to read only")
         return self._con
 
-    def _break(self, reason: str) -> None:
+    def _break(self, reason: StoreUnavailable | StoreCorrupt) -> None:
         """Nothing is read either: the failed connection may show rows that were never committed."""
         if not self._readonly:
             self._broken = reason
@@ -162,17 +164,17 @@ class Session:
         if con is not None:
             con.close()
 
-    def _gate(self) -> None:
+    def _gate(self, doing: str) -> None:
         """Refuse while there is still room to say so, and to write down what was told."""
         try:
             disk = os.statvfs(self.path.parent)
         except OSError as error:
-            raise StoreUnavailable(f"append: {error}") from error
+            raise StoreUnavailable(f"{doing}: {error}") from error
         free = disk.f_bavail * disk.f_frsize
         if free < self._settings.free_space:
-            raise StoreUnavailable(
-                f"append: {free >> 20} MiB are left on the disk of {self.path}, less than the"
-                f" {self._settings.free_space >> 20} MiB to be kept free; nothing was written"
+            raise StoreFull(
+                f"{doing}: {free >> 10} KiB are left on the disk of {self.path}, less than the"
+                f" {self._settings.free_space >> 10} KiB to be kept free; nothing was written"
             )
 
     def _check_tail(self, con: sqlite3.Connection) -> tuple[int, str]:

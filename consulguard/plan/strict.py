@@ -58,6 +58,27 @@ Duration = Annotated[float, BeforeValidator(_duration), WithJsonSchema(_DURATION
 SomeDuration = Annotated[float, BeforeValidator(_some_duration), WithJsonSchema(_DURATION_SCHEMA)]
 
 
+_SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _size(value: Any) -> int:
+    digits, unit = (value[:-3], value[-3:]) if isinstance(value, str) else ("", "")
+    if unit not in _SIZES or not (digits.isascii() and digits.isdigit() and len(digits) <= 6):
+        text = shorten(value) if isinstance(value, str) else repr(value)
+        raise PydanticCustomError("size", "{text} is not a size: write 512KiB, 64MiB or 1GiB", {"text": text})
+    return int(digits) * _SIZES[unit]
+
+
+_SIZE_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,6}(KiB|MiB|GiB)$", "description": "a number and its unit"}
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
+
+
+def format_size(value: int) -> str:
+    """The shortest way to write it: the largest unit it is a whole number of."""
+    unit = next((u for u in ("GiB", "MiB") if value and value % _SIZES[u] == 0), "KiB")
+    return f"{value // _SIZES[unit]}{unit}"
+
+
 def _share(value: Any) -> float:
     digits = value[:-1] if isinstance(value, str) and value.endswith("%") else ""
     whole, _, part = digits.partition(".")

@@ -36,7 +36,20 @@ NAMES = st.sampled_from(("A", "B"))
 WHICH = st.integers(0, 30)  # of a list that is known only when the rule runs
 TICKS = st.sampled_from([0.2, 1.0, 1.0, 2.0, 3.0, 6.0, 12.0, 40.0, 200.0, 700.0])
 ENDINGS = st.sampled_from(
-    ["cured", "cured", "no use", "no use", "lost", "unsent", "refused", "crash", "die", "die sent", "stall", "wire"]
+    [
+        "cured",
+        "cured",
+        "no use",
+        "no use",
+        "lost",
+        "unsent",
+        "refused",
+        "crash",
+        "die",
+        "die sent",
+        "stall",
+        "wire",
+    ]
 )
 LIVENESS_S = 1500.0  # a run that guards stop goes to a person after 900 s
 
@@ -342,7 +355,10 @@ class Model(RuleBasedStateMachine):
             self.pass_time(2.0)
 
     @rule(
-        service=st.sampled_from(sorted(KINDS)), number=st.integers(0, 2), how=ENDINGS, other=st.sampled_from(INSTANCES)
+        service=st.sampled_from(sorted(KINDS)),
+        number=st.integers(0, 2),
+        how=ENDINGS,
+        other=st.sampled_from(INSTANCES),
     )
     def change_of_leader(self, service: str, number: int, how: str, other: Any) -> None:
         """Something else fails while the leader is at work; he is lost, and the next one takes up what he left."""

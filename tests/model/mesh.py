@@ -272,5 +272,3 @@ def trouble(how: str) -> Exception:
         "refused": ConsulRefused("no such thing", status=404),
         "crash": RuntimeError("a bug in the action"),
     }[how]
-
-

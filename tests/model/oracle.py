@@ -185,7 +185,9 @@ class Oracle:
         starts.append(self.at)
         lately = [s for s in starts if (self.at - s).total_seconds() < WINDOW_S]
         if len(lately) > CAP:
-            self.wrong["I5"].append(f"{intent.id} is run {len(lately)} of {intent.playbook} on {intent.target.name}")
+            self.wrong["I5"].append(
+                f"{intent.id} is run {len(lately)} of {intent.playbook} on {intent.target.name}"
+            )
 
     def _paused(self, intent: Intent, *, first: bool) -> None:
         active = {depth for depth, until in self.pauses if until is None or until > self.at}
@@ -240,7 +242,9 @@ class Oracle:
     def _approved(self, question: Any) -> None:
         who = self.votes[question.id] & set(PEOPLE)
         if question.id in self.used or len(who) < NEEDED:
-            self.wrong["I8"].append(f"{question.id} is approved by {sorted(who)}, used: {question.id in self.used}")
+            self.wrong["I8"].append(
+                f"{question.id} is approved by {sorted(who)}, used: {question.id in self.used}"
+            )
         if question.decided_at >= question.expires_at:
             self.wrong["I8"].append(f"{question.id} is approved after it has expired")
         self.used.add(question.id)

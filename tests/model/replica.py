@@ -262,9 +262,7 @@ class Replica:
         self.drain()
 
     def _rooms(self) -> Rooms:
-        settings = ActSettings(
-            allowed_hosts=(HttpHost(url="http://target", headers={"Authorization": SECRET}),)
-        )
+        settings = ActSettings(allowed_hosts=(HttpHost(url="http://target", headers={"Authorization": SECRET}),))
         fence = self.mutation.fence(lambda: self.daemon.epoch())
         return Rooms(
             clock=self.world.time,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,17 @@ class Bot:
 
     # ---- life
 
-    def start(self, failpoint: str = "") -> None:
-        """Start it; with a fail-point it will die there."""
+    def argv(self, *verb: str) -> list[str]:
+        """A verb with this configuration."""
+        return [sys.executable, "-m", "consulguard", *verb, "-c", str(self.config)]
+
+    def start(self, failpoint: str = "", under: Sequence[str] = ()) -> None:
+        """Start it; with a fail-point it will die there. ``under``: a command that runs it."""
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "consulguard", "run", "-c", str(self.config)],
+                [*under, *self.argv("run")],
                 env=environment() | extra,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -69,6 +74,12 @@ class Bot:
         """Wait until its fail-point has killed it."""
         assert await self._ended(within_s) == -signal.SIGKILL, self.output()
         self._process = None
+
+    async def ended(self, within_s: float = 90.0) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        code = await self._ended(within_s)
+        self._process = None
+        return code
 
     async def kill(self) -> None:
         """SIGKILL, wherever it is."""
@@ -107,7 +118,7 @@ class Bot:
     async def ask(self, *verb: str) -> Any:
         """The JSON answer of another verb with the same configuration."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "consulguard", *verb, "-c", str(self.config), "-o", "json"),
+            *self.argv(*verb, "-o", "json"),
             env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
