@@ -77,8 +77,8 @@ class ActContext:
     @contextmanager
     def effect(self, intent: Intent) -> Iterator[None]:
         """Put this around the one call that changes the world: it checks at the last moment."""
-        self.gate(intent)
         self.failpoint("act.before_send")
+        self.gate(intent)
         yield
         self.failpoint("act.after_send")
 

@@ -16,6 +16,15 @@ DRAIN_S = 0.2  # output still on its way when the process ends
 POLL_S = 0.02
 
 
+_LIVE: set[int] = set()  # process groups at work
+
+
+def kill_all() -> None:
+    """SIGKILL to every command at work: for who ends without waiting, and leaves nobody to watch them."""
+    for group in tuple(_LIVE):
+        _signal(group, signal.SIGKILL)
+
+
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How it ended. ``code`` is None when the deadline did it; negative: by that signal."""
 
@@ -67,6 +76,7 @@ async def run(argv: Sequence[str], extra: Mapping[str, str], *, timeout_s: float
     Raises OSError when it cannot be started.
     """
     out, err = _Pipe(), _Pipe()
+    process: asyncio.subprocess.Process | None = None
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -79,6 +89,7 @@ async def run(argv: Sequence[str], extra: Mapping[str, str], *, timeout_s: float
         )
         out.close_write()
         err.close_write()
+        _LIVE.add(process.pid)
         code = await _wait(process, timeout_s, grace_s)
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
@@ -86,6 +97,8 @@ async def run(argv: Sequence[str], extra: Mapping[str, str], *, timeout_s: float
                 await err.ended.wait()
         return Ended(code=code, stdout=out.text(), stderr=err.text())
     finally:
+        if process is not None:
+            _LIVE.discard(process.pid)
         out.close()
         err.close()
 

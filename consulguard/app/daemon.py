@@ -16,6 +16,7 @@ from consulguard import __version__, health
 from consulguard.act import ActContext, Action
 from consulguard.act.runner import perform, probe
 from consulguard.app.codec import encode
+from consulguard.app.dead_man import Pulse
 from consulguard.app.lanes import Lanes
 from consulguard.app.looking import with_query
 from consulguard.app.past import JOURNAL, Step, fold
@@ -48,6 +49,7 @@ from consulguard.model import Message
 from consulguard.watch import Watcher
 
 INBOX = 10_000
+IDLE_S = 5.0  # a turn in which nothing has come: Consul may be away, the loop is not
 TURN = 256  # events taken in one turn, and so in one commit
 HEAVY = 500  # things not passing, or observations in a turn: from here on the step leaves the loop to others
 SNAPSHOT_EVERY = 5_000  # entries
@@ -69,6 +71,7 @@ class Rooms:
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
     held: str = ""  # why nothing may be done until a person resumes; empty when there is no reason
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 class Daemon:
@@ -78,7 +81,6 @@ class Daemon:
         self.rooms = rooms
         self.state = EngineState()
         self.seq = 0
-        self.turned_at: float = rooms.clock.monotonic()
         self._inbox: asyncio.Queue[AnyEvent] = asyncio.Queue(INBOX)
         self._watcher = rooms.watcher(self._inbox.put)
         self._timer: asyncio.TimerHandle | None = None
@@ -88,7 +90,7 @@ class Daemon:
         self._turning = asyncio.Lock()
         self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
         self.seen_all = asyncio.Event()  # the mesh has been read once since this life began
-        self.silence_s = 120.0  # the view's heartbeat turns the loop far more often than this
+        self.silence_s = 120.0  # an idle loop turns far more often than this
 
     def epoch(self) -> int:
         """The epoch an intent must carry to be sent; 0 while the lease is not held."""
@@ -147,7 +149,12 @@ class Daemon:
 
     async def turn(self) -> None:
         """Take what is waiting, as much as is soon done, and process it as one commit."""
-        events = [await self._inbox.get()]
+        try:
+            async with asyncio.timeout(IDLE_S):
+                events = [await self._inbox.get()]
+        except TimeoutError:
+            self._turned()
+            return
         weight = _weight(events[0])
         while len(events) < TURN and weight < HEAVY and not self._inbox.empty():
             events.append(self._inbox.get_nowait())
@@ -169,9 +176,10 @@ class Daemon:
             done = await asyncio.to_thread(self._step, events) if weight >= HEAVY else self._step(events)
             drafts, effects = done
             messages = [e.message for e in effects if isinstance(e, Tell)]
-            self.seq = await self.rooms.store.append(drafts, messages)
+            with self.rooms.pulse.appending(self.rooms.clock.monotonic()):
+                self.seq = await self.rooms.store.append(drafts, messages)
             self._torn = False
-            self.turned_at = self.rooms.clock.monotonic()
+            self._turned()
             if self.state.view.as_of is not None and any(isinstance(e, ViewChanged) for e in events):
                 self.seen_all.set()
             self.rooms.failpoint("app.after_journal")
@@ -183,6 +191,15 @@ class Daemon:
             self._dispatch(effects, messages)
             if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
                 await self._save_snapshot()
+
+    def _turned(self) -> None:
+        self.rooms.pulse.turned_at = self.rooms.clock.monotonic()
+
+    @property
+    def turned_ago_s(self) -> float:
+        """Since the loop last turned; 0 while the journal is still being read."""
+        turned_at = self.rooms.pulse.turned_at
+        return self.rooms.clock.monotonic() - turned_at if turned_at is not None else 0.0
 
     def _step(self, events: Sequence[AnyEvent]) -> tuple[list[Draft], list[AnyEffect]]:
         """The events through the engine: what is to be journaled and what is to be done. No I/O.

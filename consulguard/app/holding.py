@@ -116,10 +116,11 @@ def refusing(reason: str) -> Callable[[str, dict[str, Any], str], Any]:
     return refuse
 
 
-def health() -> Health:
-    """Alive, so that nobody ends us for it, and not ready."""
+def health(turned_at: float) -> Health:
+    """Alive, so that nobody ends us for it, and not ready. ``turned_at``: the last turn, in seconds since 1970."""
     return Health(
         alive=True,
+        turned_at=turned_at,
         ready=False,
         leader=False,
         view_trusted=False,

@@ -9,6 +9,8 @@ import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +18,7 @@ import structlog
 from consulguard import registry
 from consulguard.app import calendar, holding, wiring
 from consulguard.app.daemon import Daemon, Rooms
+from consulguard.app.dead_man import DeadMan, Limits, Pulse, WatchedSelector
 from consulguard.app.failpoints import Failpoints
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
@@ -23,7 +26,7 @@ from consulguard.errors import ConfigError, StoreFull, StoreUnavailable
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
 from consulguard.notify.slack import SlackSettings
-from consulguard.serve import Control, Health, HttpDoor
+from consulguard.serve import Control, Health, Heartbeat, HttpDoor
 from consulguard.watch import Watcher
 
 CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
@@ -69,7 +72,24 @@ def journal(loaded: Loaded, channels: tuple[str, ...]) -> Store:
     return store
 
 
-async def run(loaded: Loaded, *, once: bool = False) -> None:
+def serve(loaded: Loaded, *, once: bool = False, within_s: float | None = None) -> None:
+    """``run`` as a process of its own, under the dead-man switch. ``within_s``: TimeoutError after so long.
+
+    Raises ConfigError, StoreUnavailable, StoreCorrupt.
+    """
+    limits, clock = loaded.config.server.dead_man, SystemClock()
+    watched = Limits(loop_s=limits.loop_lag, append_s=limits.append, silence_s=limits.silence)
+    dead_man = DeadMan(clock, Pulse(), watched)
+
+    async def within() -> None:
+        async with asyncio.timeout(within_s):
+            await run(loaded, once=once, dead_man=dead_man)
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(WatchedSelector(dead_man))) as runner:
+        runner.run(within())
+
+
+async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = None) -> None:
     """Serve until SIGTERM or SIGINT. With ``once``: until the mesh was read once and its news delivered.
 
     A daemon whose disk fills up while it works says so, does nothing, and begins anew when there is room: it
@@ -80,7 +100,7 @@ async def run(loaded: Loaded, *, once: bool = False) -> None:
         while not stop.is_set():
             stood = asyncio.Event()
             try:
-                async with standing(loaded, held=held) as service:
+                async with standing(loaded, held=held, dead_man=dead_man) as service:
                     stood.set()
                     await alarm.over()
                     await (service.daemon.seen_all.wait() if once else stop.wait())
@@ -95,8 +115,8 @@ async def run(loaded: Loaded, *, once: bool = False) -> None:
                     await alarm.sound(error)
                 if not full:
                     raise
-                held = str(error)
-            async with _doors(loaded, holding.refusing(held), holding.health):
+                held, stopped_at = str(error), SystemClock().now().timestamp()
+            async with _doors(loaded, holding.refusing(held), partial(holding.health, stopped_at)):
                 await holding.room(loaded, stop)
 
 
@@ -122,9 +142,16 @@ async def drained(service: Service) -> None:
 
 
 @contextlib.asynccontextmanager
-async def standing(loaded: Loaded, clock: Clock | None = None, *, held: str = "") -> AsyncIterator[Service]:
-    """A daemon at work; leaving the block ends it cleanly. ``held``: why it only watches until resumed."""
+async def standing(
+    loaded: Loaded, clock: Clock | None = None, *, held: str = "", dead_man: DeadMan | None = None
+) -> AsyncIterator[Service]:
+    """A daemon at work; leaving the block ends it cleanly.
+
+    ``held``: why it only watches until resumed. Without ``dead_man`` nobody watches its loop.
+    """
     clock = clock or SystemClock()
+    watched = dead_man.armed() if dead_man is not None else contextlib.nullcontext()
+    dead_man = dead_man or DeadMan(clock, Pulse())
     registry.refuse_old_consul_client()
     given, broken = wiring.configured(loaded, clock.now())
     for error in broken:
@@ -135,7 +162,7 @@ async def standing(loaded: Loaded, clock: Clock | None = None, *, held: str = ""
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
 
     def fence() -> int:
-        return daemon.epoch()
+        return 0 if dead_man.stuck() else daemon.epoch()
 
     await store.open()
     try:
@@ -151,10 +178,13 @@ async def standing(loaded: Loaded, clock: Clock | None = None, *, held: str = ""
             failpoint=failpoint,
             told=lambda: _poke(workers),
             held=f"the journal could not be written for a while ({held})" if held else "",
+            pulse=dead_man.pulse,
         )
         daemon = Daemon(rooms)
-        async with _doors(loaded, _handler(daemon), lambda: health_of(daemon)), _tasks(daemon, workers, loaded):
-            yield Service(daemon=daemon, store=store, workers=workers)
+        doors = _doors(loaded, _handler(daemon), lambda: health_of(daemon))
+        with watched:
+            async with doors, _tasks(daemon, workers, loaded):
+                yield Service(daemon=daemon, store=store, workers=workers)
     finally:
         await store.close()
         await client.close()
@@ -179,12 +209,23 @@ async def _tasks(daemon: Daemon, workers: tuple[OutboxWorker, ...], loaded: Load
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(daemon.run(), name="daemon")]
             tasks += [group.create_task(w.run(), name="outbox") for w in workers]
+            if (url := settings.heartbeat_url(loaded)) is not None:
+                tasks.append(group.create_task(_heartbeat(loaded, daemon, url.get).run(), name="heartbeat"))
             with calendar.running(daemon, loaded):
                 yield
             for task in tasks:
                 task.cancel()
     except BaseExceptionGroup as group_error:
         raise _first(group_error) from None
+
+
+def _heartbeat(loaded: Loaded, daemon: Daemon, url: Callable[[], str]) -> Heartbeat:
+    given = loaded.config.notify
+
+    def healthy() -> bool:
+        return daemon.turned_ago_s < daemon.silence_s and daemon.seen_all.is_set()
+
+    return Heartbeat(url, method=given.heartbeat_method, every_s=given.heartbeat_interval, healthy=healthy)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -234,7 +275,8 @@ def health_of(daemon: Daemon) -> Health:
     for incident in state.book.incidents.values():
         incidents[incident.state.value] = incidents.get(incident.state.value, 0) + 1
     return Health(
-        alive=daemon.rooms.clock.monotonic() - daemon.turned_at < daemon.silence_s,
+        alive=daemon.turned_ago_s < daemon.silence_s,
+        turned_at=(daemon.rooms.clock.now() - timedelta(seconds=daemon.turned_ago_s)).timestamp(),
         ready=daemon.seen_all.is_set(),
         leader=state.lease_held,
         view_trusted=state.view.trusted,

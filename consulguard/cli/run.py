@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,6 @@ import typer
 from consulguard.app import service
 from consulguard.cli import doors
 from consulguard.cli.options import Options
-from consulguard.config import Loaded
 from consulguard.errors import ConsulUnavailable
 
 
@@ -28,13 +26,9 @@ def run(
 ) -> int:
     """Watch, correlate, plan, guard, act, verify and tell, until stopped."""
     loaded = options.load((("mode",), mode.value if mode else None, "--mode"))
-    asyncio.run(_once(loaded, options.timeout_s) if once else service.run(loaded))
-    return doors.OK
-
-
-async def _once(loaded: Loaded, timeout_s: float) -> None:
     try:
-        async with asyncio.timeout(timeout_s):
-            await service.run(loaded, once=True)
+        service.serve(loaded, once=once, within_s=options.timeout_s if once else None)
     except TimeoutError:
+        timeout_s = options.timeout_s
         raise ConsulUnavailable(f"the mesh was not read within {timeout_s:g} s; see the log above") from None
+    return doors.OK

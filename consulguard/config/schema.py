@@ -202,6 +202,11 @@ class Journal(Section):
 class Notify(Section):
     console: bool = Field(True, description="Tell on standard output.")
     group_wait: Duration = Field(5.0, description="An incident is told when it is this old.")
+    heartbeat_url_file: SecretFile = Field(
+        "", description="File with the URL that is called while all is well, for somebody to miss the calls."
+    )
+    heartbeat_method: Literal["GET", "POST"] = Field("GET", description="How it is called.")
+    heartbeat_interval: SomeDuration = Field(30.0, description="Between two calls.")
     digest: SomeDuration = Field(4 * 3600.0, description="Between two digests of the open incidents.")
 
 
@@ -257,10 +262,19 @@ class Playbooks(Section):
     allow_empty: bool = Field(False, description="Start without any playbook.")
 
 
+class DeadMan(Section):
+    loop_lag: Duration = Field(5.0, description="The event loop is stuck for this long. 0s: not looked at.")
+    append: Duration = Field(5.0, description="One commit of the journal takes this long. 0s: not looked at.")
+    silence: Duration = Field(
+        30.0, description="The decision loop does not turn for this long. 0s: not looked at."
+    )
+
+
 class Server(Section):
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         "", description="host:port for /metrics, /-/healthy, /-/ready. Empty: off."
     )
+    dead_man: DeadMan = DeadMan()
 
 
 class Config(Section):

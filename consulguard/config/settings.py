@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from consulguard.act import ActSettings, HttpHost, Prometheus
 from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
@@ -219,6 +220,22 @@ def slack_token(loaded: Loaded) -> TokenSource:
     if not name:
         raise ConfigError("slack.enabled needs slack.bot_token_file or $SLACK_BOT_TOKEN", where="slack")
     return _token_file(loaded, name, "the Slack token file")
+
+
+def heartbeat_url(loaded: Loaded) -> TokenSource | None:
+    """What is called while all is well; None: nobody. Raises ConfigError, without repeating the URL."""
+    name = loaded.config.notify.heartbeat_url_file
+    if not name:
+        return None
+    source = _token_file(loaded, name, "the heartbeat URL file")
+    try:
+        parts = urlsplit(source.get())
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError("the heartbeat URL file must hold one http(s) URL", where=str(loaded.resolve(name)))
+    return source
 
 
 def playbook_dir(loaded: Loaded) -> Path:

@@ -1,8 +1,8 @@
 """Change windows: is it open at a moment, and when is it next?
 
 A window is open while a clock on the wall of its zone shows a time within one of its openings, and no blackout
-holds. So on the day the clocks go forward, an opening in the skipped hour does not happen; on the day they go
-back, one in the doubled hour happens twice.
+holds. So on the day the clocks go forward an opening in the skipped hour does not happen, and on the day they go
+back one in the doubled hour happens twice.
 """
 
 from __future__ import annotations

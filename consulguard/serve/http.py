@@ -17,6 +17,7 @@ class Health(Value, frozen=True, kw_only=True):
     """What the probes and gauges show."""
 
     alive: bool
+    turned_at: float  # seconds since 1970: when the decision loop last turned
     ready: bool
     leader: bool
     view_trusted: bool
@@ -70,6 +71,8 @@ def expose(health: Health) -> bytes:
     registry = CollectorRegistry()
     Gauge("consulguard_build_info", "Version.", ["version"], registry=registry).labels(__version__).set(1)
     plain = {
+        "consulguard_up": ("Always 1: alert on its absence.", 1),
+        "consulguard_heartbeat_timestamp_seconds": ("When the decision loop last turned.", health.turned_at),
         "consulguard_is_leader": ("Whether this replica acts.", health.leader),
         "consulguard_view_trusted": ("Whether what is seen of Consul may be acted upon.", health.view_trusted),
         "consulguard_remediations_in_flight": ("Runs that are not over.", health.runs),

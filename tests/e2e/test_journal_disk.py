@@ -1,7 +1,7 @@
 """The journal's disk gives out under the whole daemon: full, or failing to make a commit durable.
 
-A service fails meanwhile that a playbook would repair. The daemon is a process of its own on a real Consul, the disk
-a small tmpfs (where none may be mounted: a folder in memory, and the free-space gate instead of the real end).
+A service fails meanwhile that a playbook would repair. The daemon is a process of its own on a real Consul, the
+disk a small tmpfs (where none may be mounted: a folder in memory, and the free-space gate instead of the real end).
 """
 
 from __future__ import annotations

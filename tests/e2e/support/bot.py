@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 SETTLE_S = 1
 FAST: dict[str, dict[str, Any]] = {
     "watch": {"settle": f"{SETTLE_S}s"},
@@ -20,6 +23,7 @@ FAST: dict[str, dict[str, Any]] = {
     "correlate": {"resolve": "1s"},
     "guards": {"hold_down": "1s", "root_settle": "1s", "min_start_interval": "1s", "min_looks": 1},
     "notify": {"group_wait": "1s"},
+    "server": {"dead_man": {"loop_lag": "60s", "append": "60s", "silence": "120s"}},  # a busy machine is no fault
 }
 
 
@@ -54,7 +58,7 @@ class Bot:
         return [sys.executable, "-m", "consulguard", *verb, "-c", str(self.config)]
 
     def start(self, failpoint: str = "", under: Sequence[str] = ()) -> None:
-        """Start it; with a fail-point it will die there. ``under``: a command that runs it."""
+        """Start it; with a fail-point it will die, stop or block there. ``under``: a command that runs it."""
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
         with self._log.open("ab") as log:
@@ -81,6 +85,15 @@ class Bot:
         self._process = None
         return code
 
+    def signal(self, which: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(which)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether SIGSTOP has it."""
+        return self._process is not None and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
+
     async def kill(self) -> None:
         """SIGKILL, wherever it is."""
         await self._end(signal.SIGKILL)
@@ -101,9 +114,17 @@ class Bot:
         try:
             return await self._ended(20.0)
         finally:
-            self._process.kill()
+            self._kill_all(self._process.pid)
             self._process.wait()
             self._process = None
+
+    @staticmethod
+    def _kill_all(pid: int) -> None:
+        """Also what runs under ``under``."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(pid)
+            for process in (*started.children(recursive=True), started):
+                process.kill()
 
     async def _ended(self, within_s: float) -> int:
         assert self._process is not None

@@ -27,10 +27,12 @@ OVER = ("done", "held", "failed")
 class Case:
     """``name`` is the service's, its only instance's and its check's.
 
-    ``undo``: nothing gets better, so the playbook takes back what it did.
+    ``undo``: nothing gets better, so the playbook takes back what it did. ``sections``: of the configuration.
     """
 
-    def __init__(self, kind: str, consul: RealConsul, folder: Path, name: str, *, undo: bool = False) -> None:
+    def __init__(
+        self, kind: str, consul: RealConsul, folder: Path, name: str, *, undo: bool = False, **sections: Any
+    ) -> None:
         self.kind = kind
         self.action, _, flavour = kind.partition(", ")
         self.repeatable = flavour != "not idempotent"
@@ -38,6 +40,7 @@ class Case:
         self._healed = False
         self.name = name
         self._consul = consul
+        self._sections = sections
         self._folder = folder
         self.recording = folder / "recording"
         self._stack = contextlib.AsyncExitStack()
@@ -66,6 +69,7 @@ class Case:
                 actions=self._allowed(),
                 guards={"storm_min": 1000},  # other cases fail on the same Consul at the same time
                 correlate={"group_min": 1000},
+                **self._sections,
             )
             stack.push_async_callback(self.bot.stop)
             self._stack = stack.pop_all()
