@@ -90,6 +90,7 @@ class Daemon:
         self._turning = asyncio.Lock()
         self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
         self.seen_all = asyncio.Event()  # the mesh has been read once since this life began
+        self.idle_s = IDLE_S
         self.silence_s = 120.0  # an idle loop turns far more often than this
 
     def epoch(self) -> int:
@@ -150,7 +151,7 @@ class Daemon:
     async def turn(self) -> None:
         """Take what is waiting, as much as is soon done, and process it as one commit."""
         try:
-            async with asyncio.timeout(IDLE_S):
+            async with asyncio.timeout(self.idle_s):
                 events = [await self._inbox.get()]
         except TimeoutError:
             self._turned()
