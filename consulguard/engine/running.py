@@ -39,16 +39,16 @@ def move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:
     """Ask the guards about the run's next intent and let it go on where they allow it."""
     incident = correlate.find(state.book, run.incident_id)
     if incident is None:
-        return _keep(state, runs.hold(run, at, "its incident is gone"), (), at)
+        return keep(state, runs.hold(run, at, "its incident is gone"), (), at)
     if run.effects == 0 and incident.state is not IncidentState.OPEN:
         state.runs.pop(run.id, None)
         return []
     subjects = correlate.subjects(state.book, incident, state.troubles())
     run = runs.propose(refreshed(run, subjects), incident, at)
     if run.state.over or run.intent is None:
-        return _keep(state, run, (), at)
+        return keep(state, run, (), at)
     verdict, verdicts = judge(state, run, incident, matched(state, run))
-    return _keep(state, *runs.judged(run, verdict, verdicts, at), at)
+    return keep(state, *runs.judged(run, verdict, verdicts, at), at)
 
 
 def matched(state: EngineState, run: Run) -> int:
@@ -64,13 +64,13 @@ def looked(state: EngineState, event: Looked, at: datetime) -> list[AnyEffect]:
     if run is None or run.state.over:
         return []
     if purpose == "verify" and run.state is RunState.VERIFYING:
-        return _keep(state, *runs.verified(run, event, at), at)
+        return keep(state, *runs.verified(run, event, at), at)
     waiting = run.state is RunState.CONFIRMING and run.intent is not None and run.intent.id == run_id
     incident = correlate.find(state.book, run.incident_id)
     if purpose != "confirm" or not waiting or incident is None:
         return []
     verdict, verdicts = judge(state, run, incident, matched(state, run), event)
-    return _keep(state, *runs.confirmed(run, event, verdict, verdicts, at), at)
+    return keep(state, *runs.confirmed(run, event, verdict, verdicts, at), at)
 
 
 def resulted(state: EngineState, result: Result, at: datetime) -> list[AnyEffect]:
@@ -80,7 +80,7 @@ def resulted(state: EngineState, result: Result, at: datetime) -> list[AnyEffect
     if run is None or not waits or not (run.sent or run.reason == "probe"):
         return []
     assert run.intent is not None
-    return _keep(state, *runs.resulted(run, result, state.actions.get(run.intent.action), at), at)
+    return keep(state, *runs.resulted(run, result, state.actions.get(run.intent.action), at), at)
 
 
 def restarted(state: EngineState, at: datetime) -> list[AnyEffect]:
@@ -88,11 +88,11 @@ def restarted(state: EngineState, at: datetime) -> list[AnyEffect]:
     effects: list[AnyEffect] = []
     for run in state.active_runs():
         info = state.actions.get(run.intent.action) if run.intent is not None else None
-        effects += _keep(state, *runs.restarted(run, info, state.epoch, at), at)
+        effects += keep(state, *runs.restarted(run, info, state.epoch, at), at)
     return effects
 
 
-def _keep(state: EngineState, run: Run, effects: tuple[AnyEffect, ...], at: datetime) -> list[AnyEffect]:
+def keep(state: EngineState, run: Run, effects: tuple[AnyEffect, ...], at: datetime) -> list[AnyEffect]:
     """Store the run as it is now, note its start and end, and complete its looks from the graph."""
     before = state.runs.get(run.id)
     if run.effects == 1 and (before is None or before.effects == 0):

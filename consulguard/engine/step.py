@@ -9,7 +9,7 @@ from itertools import chain, islice
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import approvals, ladder, manual, planning, running, tell
+from consulguard.engine import approvals, ladder, manual, planning, recovery, running, tell
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -50,6 +50,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     effects += _watch(state, changed, at)
     effects += ladder.climb(state, at)
     effects += planning.plan_open(state, {i.id for i in changed}, at)
+    effects += recovery.sweep(state, at)
     effects += running.advance(state, at)
     approvals.review(state, at)
     effects += tell.news(state, changed, at)
@@ -208,6 +209,7 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
         planning.next_wake(state),
         approvals.next_wake(state),
         ladder.next_wake(state),
+        recovery.next_wake(state),
         tell.next_wake(state, at),
         *(p.until for p in state.pauses),
     ]

@@ -43,6 +43,7 @@ LOOK_EVERY_S = 2.0  # between two looks of a verification
 CONFIRM_AGAIN_S = 5.0  # after a confirm-read that did not agree
 STUCK_AFTER_S = 900.0  # a started run that guards stop for this long goes to a person
 RETRY_SPREAD = 0.2  # of the back-off; taken from the run's id, so that a replay waits as long
+LOST_AFTER_S = 60.0  # an answer this late will not come: longer than any probe or read may take, and than overtime
 REDRIVES_MAX = 3  # tries to reach a target that may have been reached before
 
 Moved = tuple[Run, tuple[AnyEffect, ...]]
@@ -331,13 +332,39 @@ def restarted(run: Run, info: ActionInfo | None, epoch: int, at: datetime) -> Mo
     if run.state is RunState.CONFIRMING:
         return _set(run, at, state=RunState.PLANNED), ()
     if run.reason == "probe" and run.intent is not None and not run.state.over:
-        return run, (Probe(intent=run.intent),)
+        return _set(run, at), (Probe(intent=run.intent),)
     if run.sent:
         line = "the process ended before the outcome was written down"
         return _unknown(_set(run, at, sent=False, reason="", log=line), info, at)
     if run.state is RunState.VERIFYING:
-        return run, look_again(run)
+        return _looked_for_until(run, at), look_again(run)
     return run, ()
+
+
+def answer_by(run: Run) -> datetime | None:
+    """When the answer the run waits for must have come; None: it waits for none."""
+    if run.sent and run.intent is not None:
+        return run.intent.expires_at + timedelta(seconds=run.intent.timeout_s + LOST_AFTER_S)
+    if run.state is RunState.VERIFYING and run.deadline is not None:
+        return run.deadline + timedelta(seconds=LOST_AFTER_S)
+    if run.state is RunState.CONFIRMING or (run.reason == "probe" and not run.state.over):
+        return run.updated_at + timedelta(seconds=LOST_AFTER_S)
+    return None
+
+
+def lost(run: Run, info: ActionInfo | None, at: datetime) -> Moved:
+    """The answer will not come any more. An intent is as unknown as after a restart; a read is made again."""
+    if run.state is RunState.CONFIRMING:
+        return _set(run, at, state=RunState.PLANNED, log="the confirm-read was lost"), ()
+    if run.state is RunState.VERIFYING:
+        return _looked_for_until(run, at), look_again(run)
+    return _unknown(_set(run, at, sent=False, log="no outcome came back in time"), info, at)
+
+
+def _looked_for_until(run: Run, at: datetime) -> Run:
+    """A verification that was broken off has at least one more look, however late it is."""
+    deadline = max(run.deadline, at) if run.deadline is not None else at
+    return _set(run, at, deadline=deadline, touch=False)
 
 
 def _step(run: Run) -> Step:
