@@ -36,6 +36,18 @@ class HttpHost(Value, frozen=True, kw_only=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)  # sent and never shown: for credentials
 
 
+class SshSettings(Value, frozen=True, kw_only=True):
+    """How ``ssh.run`` reaches a node: one user, one key, and machines ``known_hosts`` has by node name."""
+
+    user: str
+    key_file: str
+    known_hosts: str
+    hosts: dict[str, tuple[str, int]] = msgspec.field(default_factory=dict)  # node -> host, port
+    port: int = 22  # where the address is the catalog's
+    wrapper: bool = True  # whether the key's forced command is consulguard-exec
+    connect_timeout_s: float = 10.0
+
+
 class ActSettings(Value, frozen=True, kw_only=True):
     """What the operator lets actions do. Empty allow-lists allow nothing."""
 
@@ -47,6 +59,7 @@ class ActSettings(Value, frozen=True, kw_only=True):
     agent_addresses: dict[str, str] = msgspec.field(default_factory=dict)  # node -> address, before the template
     prometheus: Prometheus | None = None
     primary_datacenter: str = ""  # config entries are written there, so cas needs its indexes; empty: our own
+    ssh: SshSettings | None = None  # None: ssh.run reaches nothing
     kill_grace_s: float = 2.0  # between SIGTERM and SIGKILL of a command that overran its deadline
 
 
@@ -274,6 +287,7 @@ __all__ = [
     "Action",
     "Ending",
     "HttpHost",
+    "SshSettings",
     "Strict",
     "check_target",
     "done",

@@ -44,6 +44,26 @@ def namespace_params(target: Target) -> dict[str, str]:
 
 async def owner(target: Target, ctx: ActContext) -> tuple[str, int]:
     """Address of the agent that owns the target, proved to be that node's, and the catalog's index."""
+    address, index = await _registered(target, ctx)
+    agent = await _agent(target.node, address, ctx)
+    # Asked for by name: without the right to read it this is a 403, where a list would just be shorter.
+    if target.instance:
+        path = f"/v1/agent/service/{segment(target.instance)}"
+        if not await read(ctx, path, params=namespace_params(target), address=agent):
+            raise ActionRefused(f"the agent of node {target.node} does not own {target.instance}")
+    return agent, index
+
+
+async def catalog_address(target: Target, ctx: ActContext) -> str:
+    """The address of the target's node, read just now. Raises ActionRefused for none, and for what is not one."""
+    address, _ = await _registered(target, ctx)
+    if not _ADDRESS.fullmatch(address):
+        raise ActionRefused(f"node {target.node} has no usable address: {tidy(address, 80)!a}")
+    return address
+
+
+async def _registered(target: Target, ctx: ActContext) -> tuple[str, int]:
+    """What the catalog has as the node's address, and its index."""
     answer = await read(
         ctx,
         f"/v1/catalog/node/{segment(target.node)}",
@@ -52,13 +72,7 @@ async def owner(target: Target, ctx: ActContext) -> tuple[str, int]:
     found: _Registered | None = decode(answer, _Registered | None) if answer else None
     if answer is None or found is None:
         raise ActionRefused(f"node {target.node} is not registered")
-    agent = await _agent(target.node, found.Node.Address, ctx)
-    # Asked for by name: without the right to read it this is a 403, where a list would just be shorter.
-    if target.instance:
-        path = f"/v1/agent/service/{segment(target.instance)}"
-        if not await read(ctx, path, params=namespace_params(target), address=agent):
-            raise ActionRefused(f"the agent of node {target.node} does not own {target.instance}")
-    return agent, answer.index or 0
+    return found.Node.Address, answer.index or 0
 
 
 async def _agent(node: str, address: str, ctx: ActContext) -> str:

@@ -26,6 +26,15 @@ from consulguard.errors import ActionRefused
 from consulguard.model import Intent, JsonObject, Target
 
 
+def plain_argv(argv: list[str]) -> list[str]:
+    """The list itself. Raises ValueError for what no command line should be."""
+    if not argv[0].startswith("/"):
+        raise ValueError("the first item must be the absolute path of the command")
+    if any(len(item) > 4096 or not item.isprintable() for item in argv):
+        raise ValueError("an item is too long or holds control characters")
+    return argv
+
+
 class ExecParams(Strict):
     argv: list[str] = Field(min_length=1, max_length=64)
     idempotent: bool  # whether running it twice is running it once
@@ -33,11 +42,7 @@ class ExecParams(Strict):
     @field_validator("argv")
     @classmethod
     def _argv(cls, argv: list[str]) -> list[str]:
-        if not argv[0].startswith("/"):
-            raise ValueError("the first item must be the absolute path of the command")
-        if any(len(item) > 4096 or not item.isprintable() for item in argv):
-            raise ValueError("an item is too long or holds control characters")
-        return argv
+        return plain_argv(argv)
 
 
 class ExecRun(Action[ExecParams]):

@@ -106,7 +106,7 @@ async def _safely(work: Awaitable[T], intent: Intent, said: Callable[[Exception]
 _PROBED = {
     Outcome.DONE: "looked again: it happened",
     Outcome.RETRY: "looked again: it did not happen",
-    Outcome.FAILED: "looked again: it did not happen",
+    Outcome.FAILED: "looked again: it failed",
     Outcome.UNKNOWN: "looked again: nothing tells whether it happened",
 }
 

@@ -86,6 +86,23 @@ def _listen(value: str) -> str:
     return value
 
 
+def _ssh_host(value: str) -> str:
+    try:
+        split_host(value)
+    except ValueError:
+        raise _wrong(f"{shorten(value)} is not host, host:port or [address]:port") from None
+    return value
+
+
+def split_host(value: str, port: int = 22) -> tuple[str, int]:
+    """Host and port of ``host[:port]``; an IPv6 address stands in brackets. Raises ValueError."""
+    found = _HOST.fullmatch(value)
+    if found is None or not 0 < int(found[3] or port) < 65_536:
+        raise ValueError(value)
+    return found[1] or found[2], int(found[3] or port)
+
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*))(?::([0-9]{1,5}))?")
 _TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 _BASE_URL = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~-]+)*/?")
@@ -250,11 +267,24 @@ class Prometheus(Section):
     timeout: SomeDuration = Field(10.0, description="Of one query.")
 
 
+class Ssh(Section):
+    user: str = Field("", description="Whom ssh.run signs in as. Empty, as the two files: it reaches nothing.")
+    key_file: SecretFile = Field("", description="Its private key, without a passphrase, readable for us only.")
+    known_hosts: str = Field("", description="Host keys, each under its Consul node's name. None is ever learned.")
+    hosts: dict[str, Annotated[str, AfterValidator(_ssh_host)]] = Field(
+        {}, description="Node name to host[:port], where it is not the node's address in Consul."
+    )
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(22, description="Where hosts says no other.")
+    wrapper: bool = Field(True, description="Whether consulguard-exec is the key's forced command on the targets.")
+    connect_timeout: Annotated[SomeDuration, Field(le=20)] = Field(10.0, description="20 s at most.")
+
+
 class Actions(Section):
     agents: Agents = Agents()
     http: Http = Http()
     exec: Exec = Exec()
     prometheus: Prometheus = Prometheus()
+    ssh: Ssh = Ssh()
 
 
 class Playbooks(Section):

@@ -7,9 +7,11 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from consulguard.act import ActSettings, HttpHost, Prometheus
+from consulguard.act import ActSettings, HttpHost, Prometheus, SshSettings
+from consulguard.act.ssh_door import unsafe_files
 from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
+from consulguard.config.schema import split_host
 from consulguard.consulapi import Consistency, ConsulClient, TokenSource
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
@@ -169,6 +171,7 @@ def act_settings(loaded: Loaded) -> ActSettings:
         agent_port=actions.agents.port,
         agent_addresses=dict(actions.agents.addresses),
         prometheus=_prometheus(loaded),
+        ssh=_ssh(loaded),
     )
 
 
@@ -183,6 +186,28 @@ def _prometheus(loaded: Loaded) -> Prometheus | None:
         ssl=_trusting(ca, "actions.prometheus.ca_file") if ca else True,
         timeout_s=given.timeout,
     )
+
+
+def _ssh(loaded: Loaded) -> SshSettings | None:
+    """How ``ssh.run`` reaches nodes; None when nothing is said. Raises ConfigError."""
+    ssh = loaded.config.actions.ssh
+    needed = {"user": ssh.user, "key_file": ssh.key_file, "known_hosts": ssh.known_hosts}
+    if not any(needed.values()):
+        return None
+    if missing := [name for name, value in needed.items() if not value]:
+        raise ConfigError(f"ssh.run also needs {' and '.join(missing)}", where="actions.ssh")
+    settings = SshSettings(
+        user=ssh.user,
+        key_file=str(loaded.resolve(ssh.key_file)),
+        known_hosts=str(loaded.resolve(ssh.known_hosts)),
+        hosts={node: split_host(host, ssh.port) for node, host in ssh.hosts.items()},
+        port=ssh.port,
+        wrapper=ssh.wrapper,
+        connect_timeout_s=ssh.connect_timeout,
+    )
+    if reason := unsafe_files(settings):
+        raise UnsafeFile(reason, where="actions.ssh")
+    return settings
 
 
 def _headers(loaded: Loaded, name: str) -> dict[str, str]:

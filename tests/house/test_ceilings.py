@@ -9,6 +9,9 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "consulguard").rglob("*.py"))
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 40, 6
 
+LONG_FILES = {
+    "consulguard/consulguard_exec.py": "it is copied to targets as one file",
+}
 # path: reason. A shipped rule of thumb is broken only where the alternative reads worse.
 LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS: dict[str, str] = {
@@ -29,7 +32,8 @@ def functions(path: Path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path):
     name = str(path.relative_to(ROOT))
-    assert len(path.read_text().splitlines()) <= MAX_FILE, f"{name} has more than {MAX_FILE} lines"
+    long = len(path.read_text().splitlines()) > MAX_FILE
+    assert not long or name in LONG_FILES, f"{name} has more than {MAX_FILE} lines"
     for function in functions(path):
         length = function.end_lineno - function.lineno + 1
         where = f"{name}:{function.name}"

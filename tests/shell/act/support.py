@@ -24,6 +24,7 @@ from consulguard.act.http_request import HttpRequest
 from consulguard.act.notify import Notify
 from consulguard.act.prometheus_query import PrometheusQuery
 from consulguard.act.runner import perform, probe
+from consulguard.act.ssh_run import SshRun
 from consulguard.act.wait import Wait
 from consulguard.clock import SystemClock
 from consulguard.consulapi import ConsulClient
@@ -37,6 +38,7 @@ BUILT_IN: tuple[type[Action[Any]], ...] = (
     ConsulKvPut,
     HttpRequest,
     ExecRun,
+    SshRun,
     ConsulDeregister,
     ConsulForceLeave,
     Wait,
