@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -I
+#!/usr/bin/python3 -IS
 """consulguard-exec: what consulguard's SSH key runs on a target, and all that it runs there.
 
 One file, Python 3.9 and its standard library, so that it can be copied to a machine that has nothing else. Made

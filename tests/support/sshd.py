@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import asyncssh
 import pytest
 from consulguard import consulguard_exec
 from consulguard.act import SshSettings
@@ -32,8 +34,8 @@ how = sys.argv[1] if len(sys.argv) > 1 else ""
 if how == "fails":
     sys.exit("no such unit")
 if how == "talks":
-    sys.stdout.write("x" * 3_000_000)
-    sys.stderr.write("y" * 3_000_000)
+    sys.stdout.write("x" * 1_000_000)
+    sys.stderr.write("y" * 1_000_000)
 if how == "shows":
     print(sorted(os.environ), os.getcwd(), sys.argv[2:])
 if how == "waits":
@@ -147,7 +149,7 @@ class Sshd:
     @property
     def forced(self) -> str:
         """The wrapper's command line."""
-        words = [sys.executable, "-I", consulguard_exec.__file__, "--allow", self.allow, "--state", self.state]
+        words = [sys.executable, "-IS", consulguard_exec.__file__, "--allow", self.allow, "--state", self.state]
         return shlex.join(map(str, words))
 
     # ---- what it knows, and what happened
@@ -187,6 +189,40 @@ class Sshd:
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
+
+
+@asynccontextmanager
+async def mute_ssh(folder: Path) -> AsyncIterator[SshSettings]:
+    """A server that takes every key and every command and answers none; who asks for a status is sent away."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    over = asyncio.Event()
+
+    class Anybody(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+    async def wait(process: asyncssh.SSHServerProcess[str]) -> None:
+        if "status" not in (process.command or ""):
+            await over.wait()
+        process.exit(0)
+
+    server = await asyncssh.listen(
+        "127.0.0.1", 0, server_host_keys=[key], server_factory=Anybody, process_factory=wait, config=None
+    )
+    key.write_private_key(folder / "key")
+    (folder / "key").chmod(0o600)
+    (folder / "known").write_bytes(b"local " + key.export_public_key())
+    try:
+        yield SshSettings(
+            user="anybody",
+            key_file=str(folder / "key"),
+            known_hosts=str(folder / "known"),
+            hosts={"local": ("127.0.0.1", server.get_port())},
+        )
+    finally:
+        over.set()
+        server.close()
+        await server.wait_closed()
 
 
 class Cable:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from consulguard.errors import ActionRefused
 from consulguard.model import ActionInfo, Intent, Outcome, Result
 
 from tests.shell.act.support import INSTANCE, context, intent, serve
+from tests.support.sshd import mute_ssh
 
 KINDS: dict[str, type[Action[Any]]] = {e.name: e.load() for e in entry_points(group="consulguard.actions")}
 EACH = pytest.mark.parametrize("name", sorted(KINDS))
@@ -43,6 +45,7 @@ def example(name: str, address: str = "http://127.0.0.1:9") -> dict[str, Any]:
         "http.request": {"method": "POST", "url": f"{address}/job", "idempotent": True},
         "exec.run": {"argv": ["/bin/sleep", "60"], "idempotent": False},
         "prometheus.query": {"query": "up", "expect": "== 1"},
+        "ssh.run": {"argv": ["/bin/sleep", "60"]},
         "wait": {"seconds": 60},
         "notify": {"text": "the standby takes over"},
     }
@@ -76,12 +79,16 @@ class Recording:
 @asynccontextmanager
 async def recording() -> AsyncIterator[tuple[Recording, str, ActContext]]:
     server = Recording()
-    async with serve(server.handle) as address:
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ssh = await stack.enter_async_context(mute_ssh(folder))
+        address = await stack.enter_async_context(serve(server.handle))
         settings = ActSettings(
             allowed_hosts=(HttpHost(url=address, private=True),),
             allowed_commands=("/bin/sleep",),
             agent_addresses={"local": address},
             prometheus=Prometheus(address=address),
+            ssh=ssh,
             kill_grace_s=0.2,
         )
         ctx = context(address, settings)
@@ -98,7 +105,7 @@ async def do(wanted: Intent, ctx: ActContext) -> Result:
 
 def test_the_built_in_ones_are_registered_like_any_other() -> None:
     ours = {"consul.maintenance", "consul.service_resolver", "consul.service_splitter", "consul.kv_put"}
-    assert ours | {"http.request", "exec.run", "wait", "notify"} <= set(KINDS)
+    assert ours | {"http.request", "exec.run", "ssh.run", "wait", "notify"} <= set(KINDS)
 
 
 @EACH

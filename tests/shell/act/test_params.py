@@ -26,6 +26,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "http.request": {"method": "POST", "url": "https://jobs.example/run", "idempotent": False},
     "exec.run": {"argv": ["/bin/true"], "idempotent": True},
     "prometheus.query": {"query": "up{job='web'}", "expect": ">= 1"},
+    "ssh.run": {"argv": ["/usr/bin/systemctl", "restart", "web"]},
     "wait": {"seconds": 30},
     "notify": {"text": "the standby takes over\nfor now"},
 }
@@ -83,6 +84,15 @@ BAD: list[tuple[str, dict[str, Any]]] = [
             ">5%",
         )
     ),
+    ("ssh.run", {}),
+    ("ssh.run", {"argv": "systemctl restart web"}),
+    ("ssh.run", {"argv": []}),
+    ("ssh.run", {"argv": ["systemctl", "restart", "web"]}),
+    ("ssh.run", {"argv": ["/bin/echo", "a\nb"]}),
+    ("ssh.run", {"argv": ["/bin/echo", "a\x00"]}),
+    ("ssh.run", {"argv": ["/bin/echo", *["x" * 4000] * 5]}),
+    ("ssh.run", {"argv": ["/bin/true"], "host": "elsewhere"}),
+    ("ssh.run", {"argv": ["/bin/true"], "idempotent": True}),
     ("wait", {}),
     ("wait", {"seconds": 0}),
     ("wait", {"seconds": 3601}),
@@ -146,8 +156,11 @@ def test_what_an_action_cannot_work_on() -> None:
             ACTIONS[name].parse(target, GOOD[name])
     with pytest.raises(ActionRefused, match="peer"):
         ACTIONS["consul.service_resolver"].parse(Target(dc="dc1", service="web", peer="other"), {})
-    with pytest.raises(ActionRefused, match="unsafe instance"):
-        ACTIONS["exec.run"].parse(msgspec.structs.replace(INSTANCE, instance="a:b"), GOOD["exec.run"])
+    for name in ("exec.run", "ssh.run"):
+        with pytest.raises(ActionRefused, match="unsafe instance"):
+            ACTIONS[name].parse(msgspec.structs.replace(INSTANCE, instance="a:b"), GOOD[name])
+    with pytest.raises(ActionRefused, match="no one node"):
+        ACTIONS["ssh.run"].parse(service, GOOD["ssh.run"])
 
 
 @pytest.mark.parametrize("name", ["http.request", "exec.run"])
