@@ -71,6 +71,7 @@ class Looked(Event, frozen=True, kw_only=True):
     dependents: dict[str, Status] = {}  # name -> worst status, where they were asked for
     query_ok: bool | None = None  # whether the look's query is as expected; None: not asked, or nobody can tell
     query_text: str = ""  # what Prometheus said, as a sentence
+    holds: tuple[str, ...] = ()  # what the intent's action has against doing it now
 
 
 class Resulted(Event, frozen=True, kw_only=True):
@@ -126,6 +127,7 @@ class Look(Effect, frozen=True, kw_only=True):
 
     key: str
     target: Target
+    intent: Intent | None = None  # whose action is asked as well whether it can be done now
     after_s: float = 0.0  # not before this long from now
     dependents: tuple[Target, ...] = ()
     query: Query | None = None  # to be put to Prometheus at the same time

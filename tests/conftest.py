@@ -10,7 +10,12 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.consul", "tests.support.mesh", "tests.support.prometheus"]
+pytest_plugins = [
+    "tests.support.consul",
+    "tests.support.kube",
+    "tests.support.mesh",
+    "tests.support.prometheus",
+]
 
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)

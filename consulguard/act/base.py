@@ -48,6 +48,18 @@ class SshSettings(Value, frozen=True, kw_only=True):
     connect_timeout_s: float = 10.0
 
 
+class KubeSettings(Value, frozen=True, kw_only=True):
+    """The Kubernetes cluster, and what in it may be touched. Empty namespaces and no ``cordon``: nothing."""
+
+    kubeconfig: str = ""  # path; empty: the pod's own service account
+    context: str = ""  # of the kubeconfig; empty: its current one
+    namespaces: tuple[str, ...] = ()
+    cordon: bool = False  # nodes are in no namespace
+    request_timeout_s: float = 10.0
+    own_namespace: str = ""  # where we ourselves run, if in the cluster
+    own_pod: str = ""
+
+
 class ActSettings(Value, frozen=True, kw_only=True):
     """What the operator lets actions do. Empty allow-lists allow nothing."""
 
@@ -60,6 +72,7 @@ class ActSettings(Value, frozen=True, kw_only=True):
     prometheus: Prometheus | None = None
     primary_datacenter: str = ""  # config entries are written there, so cas needs its indexes; empty: our own
     ssh: SshSettings | None = None  # None: ssh.run reaches nothing
+    kubernetes: KubeSettings = KubeSettings()
     kill_grace_s: float = 2.0  # between SIGTERM and SIGKILL of a command that overran its deadline
 
 
@@ -257,6 +270,10 @@ class Action(ABC, Generic[P]):
         """After UNKNOWN, by reading only: DONE, RETRY (certainly not done) or UNKNOWN."""
         return Outcome.UNKNOWN
 
+    async def ready(self, intent: Intent, ctx: ActContext) -> str:
+        """Why not now, in a sentence; empty when nothing is against it. Asked just before the effect; only reads."""
+        return ""
+
     async def run(self, intent: Intent, ctx: ActContext) -> Result:
         """Do the intent once. Raises what went wrong; ``runner.perform`` makes a Result of it."""
         started = ctx.clock.now()
@@ -288,6 +305,7 @@ __all__ = [
     "Ending",
     "HttpHost",
     "SshSettings",
+    "KubeSettings",
     "Strict",
     "check_target",
     "done",

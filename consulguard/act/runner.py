@@ -27,6 +27,7 @@ class Performer(Protocol):
     async def run(self, intent: Intent, ctx: ActContext) -> Result: ...
     async def undo(self, intent: Intent, ctx: ActContext) -> Result: ...
     async def probe(self, intent: Intent, ctx: ActContext) -> Outcome: ...
+    async def ready(self, intent: Intent, ctx: ActContext) -> str: ...
 
 
 Actions = Mapping[str, Performer]
@@ -87,6 +88,21 @@ async def _probe(intent: Intent, actions: Actions, ctx: ActContext) -> Ending:
     return Ending(outcome=outcome, detail=_PROBED[outcome])
 
 
+async def ready(intent: Intent, actions: Actions, ctx: ActContext) -> tuple[str, ...]:
+    """What the action itself has against doing the intent now; nothing for most. Only reads."""
+    said = await _safely(_ready(intent, actions, ctx), intent, _not_seen)
+    reason = said.detail if isinstance(said, Ending) else said
+    return (reason,) if reason else ()
+
+
+async def _ready(intent: Intent, actions: Actions, ctx: ActContext) -> str | Ending:
+    try:
+        async with asyncio.timeout(PROBE_WITHIN_S):
+            return await _find(intent, actions).ready(intent, ctx)
+    except TimeoutError as error:
+        return unknown(f"could not look: {error or f'no answer within {PROBE_WITHIN_S:g} s'}")
+
+
 def _not_seen(error: Exception) -> Ending:
     kind = "" if isinstance(error, ConsulguardError) else f"{type(error).__name__}: "
     return unknown(f"could not look: {kind}{error}")
@@ -110,4 +126,4 @@ _PROBED = {
     Outcome.UNKNOWN: "looked again: nothing tells whether it happened",
 }
 
-__all__ = ["Actions", "Performer", "perform", "probe"]
+__all__ = ["Actions", "Performer", "perform", "probe", "ready"]

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
 from consulguard import __version__, health
 from consulguard.act import ActContext, Action
-from consulguard.act.runner import perform, probe
+from consulguard.act.runner import perform, probe, ready
 from consulguard.app.codec import encode
 from consulguard.app.dead_man import Pulse
 from consulguard.app.lanes import Lanes
@@ -248,7 +249,10 @@ class Daemon:
 
     async def _look(self, effect: Look) -> None:
         await asyncio.sleep(effect.after_s)
-        looked = await self._watcher.look(effect)
+        holds: tuple[str, ...] = ()
+        if effect.intent is not None:  # first, so that what Consul says is the newer
+            holds = await ready(effect.intent, self.rooms.actions, self.rooms.context)
+        looked = msgspec.structs.replace(await self._watcher.look(effect), holds=holds)
         prometheus = self.rooms.context.settings.prometheus
         await self._inbox.put(await with_query(effect, looked, prometheus, self.rooms.clock))
 

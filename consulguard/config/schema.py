@@ -78,6 +78,14 @@ def _command(value: str) -> str:
     return value
 
 
+def _namespace(value: str) -> str:
+    if _NAMESPACE.fullmatch(value) is None:
+        raise _wrong(f"{shorten(value)} is not the name of a namespace")
+    if value == "kube-system":
+        raise _wrong("kube-system is never acted upon: the cluster lives on it")
+    return value
+
+
 def _listen(value: str) -> str:
     host, colon, port = value.rpartition(":")
     number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
@@ -106,6 +114,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*))(?::([0
 _TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 _BASE_URL = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~-]+)*/?")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ADDRESSES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 SomeCount = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -279,12 +288,25 @@ class Ssh(Section):
     connect_timeout: Annotated[SomeDuration, Field(le=20)] = Field(10.0, description="20 s at most.")
 
 
+class Kubernetes(Section):
+    kubeconfig: str = Field("", description="Path of a kubeconfig. Empty: the pod's own service account.")
+    context: str = Field("", description="Of the kubeconfig. Empty: its current one.")
+    namespaces: list[Annotated[str, AfterValidator(_namespace)]] = Field(
+        [], description="Namespaces kubernetes.* actions may touch. Empty: none."
+    )
+    cordon: bool = Field(
+        False, description="Whether kubernetes.cordon may cordon nodes, which are in no namespace."
+    )
+    request_timeout: SomeDuration = Field(10.0, description="For each answer of the API server.")
+
+
 class Actions(Section):
     agents: Agents = Agents()
     http: Http = Http()
     exec: Exec = Exec()
     prometheus: Prometheus = Prometheus()
     ssh: Ssh = Ssh()
+    kubernetes: Kubernetes = Kubernetes()
 
 
 class Playbooks(Section):

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from consulguard.act import ActSettings, HttpHost, Prometheus, SshSettings
+from consulguard.act import ActSettings, HttpHost, KubeSettings, Prometheus, SshSettings
 from consulguard.act.ssh_door import unsafe_files
 from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
@@ -19,6 +19,7 @@ from consulguard.plan import parse
 from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
 from consulguard.watch import WatchSettings
 
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 SOCKET_BYTES = 107  # what Linux allows
 
 
@@ -172,6 +173,7 @@ def act_settings(loaded: Loaded) -> ActSettings:
         agent_addresses=dict(actions.agents.addresses),
         prometheus=_prometheus(loaded),
         ssh=_ssh(loaded),
+        kubernetes=_kubernetes(loaded),
     )
 
 
@@ -208,6 +210,30 @@ def _ssh(loaded: Loaded) -> SshSettings | None:
     if reason := unsafe_files(settings):
         raise UnsafeFile(reason, where="actions.ssh")
     return settings
+
+
+def _kubernetes(loaded: Loaded) -> KubeSettings:
+    given = loaded.config.actions.kubernetes
+    path = loaded.resolve(given.kubeconfig) if given.kubeconfig else None
+    if path is not None:
+        read_text(path, "the kubeconfig")  # it may name commands: nobody else may write it
+    return KubeSettings(
+        kubeconfig=str(path) if path is not None else "",
+        context=given.context,
+        namespaces=tuple(given.namespaces),
+        cordon=given.cordon,
+        request_timeout_s=given.request_timeout,
+        own_namespace=_own_namespace(),
+        own_pod=os.environ.get("POD_NAME") or os.environ.get("HOSTNAME", ""),
+    )
+
+
+def _own_namespace() -> str:
+    """Of the pod we run in; empty outside of Kubernetes."""
+    try:
+        return OWN_NAMESPACE.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _headers(loaded: Loaded, name: str) -> dict[str, str]:

@@ -41,6 +41,13 @@ ROOTS = (
     "target.tags",
 )
 META = "target.meta."
+# What a Kubernetes action is aimed at: nothing but what consul-k8s wrote about the target may choose it.
+IN_KUBERNETES = {
+    "pod": ("${target.meta.pod-name}",),
+    "namespace": ("${target.meta.k8s-namespace}",),
+    "service": ("${target.meta.k8s-service-name}",),
+    "node": ("${target.node}", "${target.meta.k8s-node-name}"),
+}
 IN_ARGV = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}")  # no option, no path, nothing a shell would read
 
 _META_KEY = re.compile(r"[A-Za-z0-9._/:@-]{1,128}")
@@ -68,9 +75,24 @@ def check_paths(params: JsonObject, scope_name: str = "any") -> Iterator[tuple[P
     body = params.get("body")
     if _has_lookup(body) and not _LOOKUP.fullmatch(str(body)):
         yield ("body",), "a look-up inside a text body could break its form: write the body as a mapping"
-    for verb in ("method", "scope", "host"):
+    for verb in ("method", "scope", "host", "workload"):
         if _has_lookup(params.get(verb)):
             yield (verb,), "a look-up may not choose what is done, or where: write the value out"
+
+
+def check_kubernetes(params: JsonObject) -> Iterator[tuple[Path, str]]:
+    """What is wrong with the parameters of a Kubernetes action that say what it is aimed at."""
+    for name, allowed in IN_KUBERNETES.items():
+        value = params.get(name)
+        if not isinstance(value, str) or value in allowed:
+            continue
+        if name == "pod":
+            yield (name,), f"a pod is found by its instance only: write {allowed[0]}"
+        elif _has_lookup(value):
+            yield (
+                (name,),
+                f"a look-up may not choose what is acted upon: only {' or '.join(allowed)} may stand here",
+            )
 
 
 def _check(value: Any, path: Path, scope_name: str) -> Iterator[tuple[Path, str]]:

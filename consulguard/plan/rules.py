@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consulguard.model import JsonObject, Match, Mode, Playbook, State, Step
-from consulguard.plan.lookup import check_paths
+from consulguard.plan.lookup import check_kubernetes, check_paths
 from consulguard.plan.matcher import format_matcher, named_values
 from consulguard.plan.overlap import narrows
 from consulguard.plan.yaml import Path
 
 PROTECTED = ("consul", "consulguard")  # no playbook acts on these; configuration can add to them, never remove
 IDENTITY = frozenset(("service", "instance", "node", "datacenter", "partition", "namespace"))
+KUBERNETES = "kubernetes."  # what its actions are aimed at has names of its own
 NAMED_PARAMS = ("service", "target", "node")  # parameters that name what is acted upon
 
 Problem = tuple[Path, str]
@@ -95,19 +96,22 @@ def _steps(playbook: Playbook) -> Iterator[Problem]:
         if step.name in seen:
             yield ("steps", index, "name"), f"the step name {step.name} is used twice: choose another"
         seen.add(step.name)
-        yield from _params(("steps", index, "with"), step.params, playbook.match)
+        yield from _params(("steps", index, "with"), step.uses, step.params, playbook.match)
         if step.undo:
-            yield from _params(("steps", index, "undo", "with"), step.undo.params, playbook.match)
+            yield from _params(("steps", index, "undo", "with"), step.undo.uses, step.undo.params, playbook.match)
 
 
-def _params(path: Path, params: JsonObject, match: Match) -> Iterator[Problem]:
+def _params(path: Path, uses: str, params: JsonObject, match: Match) -> Iterator[Problem]:
     for inner, sentence in check_paths(params, match.scope):
+        yield (*path, *inner), sentence
+    aimed = uses.startswith(KUBERNETES)
+    for inner, sentence in check_kubernetes(params) if aimed else ():
         yield (*path, *inner), sentence
     for name in NAMED_PARAMS:
         value = params.get(name)
         if value in PROTECTED:
             yield (*path, name), f"{value} is protected: no playbook may act on it"
-        if isinstance(value, str) and "${" in value and value != f"${{target.{name}}}":
+        if not aimed and isinstance(value, str) and "${" in value and value != f"${{target.{name}}}":
             yield (
                 (*path, name),
                 f"a look-up may not choose what is acted upon: only ${{target.{name}}} may stand here",

@@ -153,7 +153,7 @@ def judged(run: Run, verdict: Verdict, verdicts: tuple[Verdict, ...], at: dateti
         assert run.intent is not None
         if run.intent.undo or run.reason == "redrive":
             return execute(run, at)
-        look = Look(key=f"{run.intent.id}?confirm", target=run.subject.target)
+        look = Look(key=f"{run.intent.id}?confirm", target=run.subject.target, intent=run.intent)
         return _set(run, at, state=RunState.CONFIRMING, retry_at=None), (look,)
     if run.effects and _stuck(run, at):
         return hold(run, at, f"{verdict.guard}: {verdict.reason}"), ()
