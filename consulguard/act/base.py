@@ -271,7 +271,7 @@ class Action(ABC, Generic[P]):
         return Outcome.UNKNOWN
 
     async def ready(self, intent: Intent, ctx: ActContext) -> str:
-        """Why not now, in a sentence; empty when nothing is against it. Asked just before the effect; only reads."""
+        """Why not now, in a sentence; empty: nothing is against it. Asked just before the effect; only reads."""
         return ""
 
     async def run(self, intent: Intent, ctx: ActContext) -> Result:

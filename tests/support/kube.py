@@ -1,4 +1,4 @@
-"""A real kube-apiserver over a real etcd, on loopback and free ports. No controllers: tests write what those would."""
+"""A real kube-apiserver over a real etcd, on loopback. No controllers: tests write what those would."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ class RealKube:
 
     def close(self) -> None:
         self._hang_up()
-        for (
-            process
-        ) in self._processes:  # nothing of theirs is kept, and the API server takes its time to say farewell
+        for process in self._processes:  # nothing of theirs is kept, and a farewell takes its time
             process.kill()
             process.wait()
         self._processes.clear()

@@ -1,7 +1,7 @@
-"""Which pod, workload or node belongs to a Consul target. Meta is hostile: nothing is believed that does not agree.
+"""Which pod, workload or node belongs to a Consul target. Meta is hostile: what does not agree is not believed.
 
-Everything is read anew just before the effect: the instance from Consul's leader, the pod from Kubernetes. A pod is
-acted upon only if the instance names it now and is registered at its address.
+Everything is read anew just before the effect: the instance from Consul's leader, the pod from Kubernetes. A pod
+is acted upon only if the instance names it now and is registered at its address.
 """
 
 from __future__ import annotations

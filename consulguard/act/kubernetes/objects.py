@@ -182,8 +182,8 @@ def refuse_newer(meta: Meta, what: str, intent: Intent) -> None:
         raise ActionRefused(f"the annotation {EPOCH} of {what} is no number: a person has to remove it")
     if epoch and int(epoch) > intent.epoch:
         raise ActionRefused(
-            f"{what} was written in epoch {epoch}, ours is {intent.epoch}: another consulguard is in charge, or our "
-            f"journal is not the one of then; remove the annotation {EPOCH} to let us go on"
+            f"{what} was written in epoch {epoch}, ours is {intent.epoch}: another consulguard is in charge, or "
+            f"our journal is not the one of then; remove the annotation {EPOCH} to let us go on"
         )
 
 

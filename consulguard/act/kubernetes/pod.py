@@ -1,4 +1,4 @@
-"""What ``kubernetes.delete_pod`` and ``kubernetes.evict_pod`` have in common: one pod, kept by a controller, goes."""
+"""What ``kubernetes.delete_pod`` and ``kubernetes.evict_pod`` have in common: one pod of a workload goes."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class KubernetesScale(OnWorkload[ScaleParams]):
             return failed(f"{name} was scaled to nothing by someone: that is left to a person")
         wanted = params.wanted(now)
         if wanted == now and params.replicas is not None:
-            return done(f"{name} has {now} replicas already", index=place.index)
+            return done(f"{name} has {now} replicas already", index=place.seen_at)
         if wanted == now:
             return failed(f"{name} has {now} replicas, and the playbook's limits allow no other number")
         return Change({"replicas": wanted}, f"has {wanted} replicas instead of {now}", f"{now}>{wanted}")

@@ -1,4 +1,4 @@
-"""What the actions on a whole workload have in common: find it, see that it may be written, mark what is written."""
+"""What the actions on a whole workload have in common: find it, see that it may be written, mark it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
     namespace: str
     workload: Workload
-    index: int = 0
+    seen_at: int = 0
 
 
 class OnWorkload(Action[P], Generic[P]):
@@ -136,12 +136,12 @@ class OnWorkload(Action[P], Generic[P]):
         if isinstance(said, Ending):
             return said
         saved = self._saved(place, intent, change.before)
-        return done(f"{workload.name} {change.words}", index=place.index, saved=saved)
+        return done(f"{workload.name} {change.words}", index=place.seen_at, saved=saved)
 
     def _again(self, place: Place, intent: Intent) -> Ending:
         saved = self._saved(place, intent, place.workload.metadata.note(BEFORE))
         sentence = f"{place.workload.name} was written by this very attempt already"
-        return done(sentence, index=place.index, saved=saved)
+        return done(sentence, index=place.seen_at, saved=saved)
 
     def _saved(self, place: Place, intent: Intent, before: str) -> JsonObject:
         return {

@@ -1,4 +1,4 @@
-"""``kubernetes.delete_pod`` and ``kubernetes.evict_pod`` on a real API server; the instance is in a real Consul."""
+"""``kubernetes.delete_pod`` and ``kubernetes.evict_pod`` on a real API server and a real Consul."""
 
 from __future__ import annotations
 
