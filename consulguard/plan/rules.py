@@ -87,7 +87,9 @@ def _mode(playbook: Playbook) -> Iterator[Problem]:
         yield ("verify", "dependents", "depth"), "required dependents need a depth of 1 or more"
 
     if verify and verify.prometheus:
-        yield from _params(("verify", "prometheus"), {"query": verify.prometheus.text}, playbook.match)
+        yield from _params(
+            ("verify", "prometheus"), "prometheus.query", {"query": verify.prometheus.text}, playbook.match
+        )
 
 
 def _steps(playbook: Playbook) -> Iterator[Problem]:
