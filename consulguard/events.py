@@ -37,6 +37,7 @@ class Configured(Event, frozen=True, kw_only=True):
     policy: Policy
     playbooks: tuple[Playbook, ...]
     actions: tuple[ActionInfo, ...] = ()
+    stale: str = ""  # why the files say something else than what is in force; empty: they do not
 
 
 class Started(Event, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ IDLE_S = 5.0  # a turn in which nothing has come: Consul may be away, the loop i
 TURN = 256  # events taken in one turn, and so in one commit
 HEAVY = 500  # things not passing, or observations in a turn: from here on the step leaves the loop to others
 SNAPSHOT_EVERY = 5_000  # entries
+PARK_POLL_S = 0.05
 log = structlog.get_logger("consulguard.app")
 
 
@@ -90,13 +91,15 @@ class Daemon:
         self._answers: dict[str, asyncio.Future[Reply | None]] = {}
         self._turning = asyncio.Lock()
         self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
+        self._under_way: set[str] = set()  # attempts let go whose outcome is not journaled yet
+        self._parking = False
         self.seen_all = asyncio.Event()  # the mesh has been read once since this life began
         self.idle_s = IDLE_S
         self.silence_s = 120.0  # an idle loop turns far more often than this
 
     def epoch(self) -> int:
         """The epoch an intent must carry to be sent; 0 while the lease is not held."""
-        return self.state.epoch if self.state.lease_held else 0
+        return self.state.epoch if self.state.lease_held or self._parking else 0
 
     async def run(self) -> None:
         """Open the journal, take up what it holds, then turn until cancelled. Raises StoreUnavailable."""
@@ -149,6 +152,22 @@ class Daemon:
         await self._inbox.put(event)
         return await self._answers[key]
 
+    async def park(self, within_s: float, hurry: Callable[[], bool]) -> None:
+        """Let nothing go any more, and wait until what is under way has ended and is journaled.
+
+        After ``within_s`` seconds, or when ``hurry`` says so, what is left is broken off: its intent is in the
+        journal, so the next life takes it up as an unknown outcome.
+        """
+        self._parking = True  # what was let go before may finish
+        at, end = self.rooms.clock.now(), self.rooms.clock.monotonic() + within_s
+        await self._inbox.put(LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="this life ends"))
+        while (self.state.lease_held or self._under_way) and not hurry() and self.rooms.clock.monotonic() < end:
+            await asyncio.sleep(PARK_POLL_S)
+
+    async def reconfigure(self, given: Configured) -> None:
+        """Other playbooks from now on. Runs under way keep the one they began with."""
+        await self._inbox.put(given)
+
     async def turn(self) -> None:
         """Take what is waiting, as much as is soon done, and process it as one commit."""
         try:
@@ -181,6 +200,7 @@ class Daemon:
             with self.rooms.pulse.appending(self.rooms.clock.monotonic()):
                 self.seq = await self.rooms.store.append(drafts, messages)
             self._torn = False
+            self._under_way -= {e.result.intent_id for e in events if isinstance(e, Resulted)}
             self._turned()
             if self.state.view.as_of is not None and any(isinstance(e, ViewChanged) for e in events):
                 self.seen_all.set()
@@ -222,6 +242,7 @@ class Daemon:
         for effect in effects:
             match effect:
                 case Do(intent=intent):
+                    self._under_way.add(intent.id)
                     self._lanes.put(intent.target.key, partial(self._do, effect))
                 case Probe(intent=intent):
                     self._lanes.put(intent.target.key, partial(self._probe, effect))

@@ -6,23 +6,22 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import structlog
 
 from consulguard import registry
-from consulguard.app import calendar, holding, wiring
+from consulguard.app import calendar, wiring
 from consulguard.app.daemon import Daemon, Rooms
-from consulguard.app.dead_man import DeadMan, Limits, Pulse, WatchedSelector
+from consulguard.app.dead_man import DeadMan, Pulse
 from consulguard.app.failpoints import Failpoints
+from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
-from consulguard.errors import ConfigError, StoreFull, StoreUnavailable
+from consulguard.errors import ConfigError
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
 from consulguard.notify.slack import SlackSettings
@@ -42,6 +41,7 @@ class Service:
     daemon: Daemon
     store: Store
     workers: tuple[OutboxWorker, ...]
+    reloader: Reloader
 
 
 def notifiers(loaded: Loaded) -> list[Notifier]:
@@ -72,68 +72,6 @@ def journal(loaded: Loaded, channels: tuple[str, ...]) -> Store:
     return store
 
 
-def serve(loaded: Loaded, *, once: bool = False, within_s: float | None = None) -> None:
-    """``run`` as a process of its own, under the dead-man switch. ``within_s``: TimeoutError after so long.
-
-    Raises ConfigError, StoreUnavailable, StoreCorrupt.
-    """
-    limits, clock = loaded.config.server.dead_man, SystemClock()
-    watched = Limits(loop_s=limits.loop_lag, append_s=limits.append, silence_s=limits.silence)
-    dead_man = DeadMan(clock, Pulse(), watched)
-
-    async def within() -> None:
-        async with asyncio.timeout(within_s):
-            await run(loaded, once=once, dead_man=dead_man)
-
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(WatchedSelector(dead_man))) as runner:
-        runner.run(within())
-
-
-async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. With ``once``: until the mesh was read once and its news delivered.
-
-    A daemon whose disk fills up while it works says so, does nothing, and begins anew when there is room: it
-    replays, and acts again only when a person resumes. Raises ConfigError, StoreUnavailable, StoreCorrupt.
-    """
-    held, alarm = "", holding.Alarm(lambda: notifiers(loaded), SystemClock())
-    with _stopping() as stop:
-        while not stop.is_set():
-            stood = asyncio.Event()
-            try:
-                async with standing(loaded, held=held, dead_man=dead_man) as service:
-                    stood.set()
-                    await alarm.over()
-                    await (service.daemon.seen_all.wait() if once else stop.wait())
-                    if once:
-                        await drained(service)
-                    return
-            except StoreUnavailable as error:
-                full = isinstance(error, StoreFull)
-                if once or not (stood.is_set() or (held and full)):
-                    raise
-                if stood.is_set():
-                    await alarm.sound(error)
-                if not full:
-                    raise
-                held, stopped_at = str(error), SystemClock().now().timestamp()
-            async with _doors(loaded, holding.refusing(held), partial(holding.health, stopped_at)):
-                await holding.room(loaded, stop)
-
-
-@contextlib.contextmanager
-def _stopping() -> Iterator[asyncio.Event]:
-    """Set by SIGTERM and SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-
 async def drained(service: Service) -> None:
     """Return when the outbox has nothing left to deliver now."""
     # The workers own the outbox; there is no event to wait for.
@@ -154,8 +92,7 @@ async def standing(
     dead_man = dead_man or DeadMan(clock, Pulse())
     registry.refuse_old_consul_client()
     given, broken = wiring.configured(loaded, clock.now())
-    for error in broken:
-        log.error("playbook_disabled", where=error.where, reason=error.message)
+    wiring.refuse_broken(broken)
     channels = notifiers(loaded)
     store = journal(loaded, tuple(c.name for c in channels))
     client = settings.client(loaded)
@@ -181,10 +118,11 @@ async def standing(
             pulse=dead_man.pulse,
         )
         daemon = Daemon(rooms)
-        doors = _doors(loaded, _handler(daemon), lambda: health_of(daemon))
+        reloader = Reloader(loaded, given, daemon.reconfigure, clock)
+        open_doors = doors(loaded, _handler(daemon), lambda: health_of(daemon))
         with watched:
-            async with doors, _tasks(daemon, workers, loaded):
-                yield Service(daemon=daemon, store=store, workers=workers)
+            async with open_doors, _tasks(daemon, workers, reloader, loaded):
+                yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
     finally:
         await store.close()
         await client.close()
@@ -203,12 +141,15 @@ def _worker(store: Store, channel: Notifier, clock: Clock) -> OutboxWorker:
 
 
 @contextlib.asynccontextmanager
-async def _tasks(daemon: Daemon, workers: tuple[OutboxWorker, ...], loaded: Loaded) -> AsyncIterator[None]:
+async def _tasks(
+    daemon: Daemon, workers: tuple[OutboxWorker, ...], reloader: Reloader, loaded: Loaded
+) -> AsyncIterator[None]:
     """Everything that runs beside the caller; the first failure ends all and is raised here."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(daemon.run(), name="daemon")]
             tasks += [group.create_task(w.run(), name="outbox") for w in workers]
+            tasks.append(group.create_task(reloader.run(), name="reload"))
             if (url := settings.heartbeat_url(loaded)) is not None:
                 tasks.append(group.create_task(_heartbeat(loaded, daemon, url.get).run(), name="heartbeat"))
             with calendar.running(daemon, loaded):
@@ -247,7 +188,7 @@ def _handler(daemon: Daemon) -> Handler:
 
 
 @contextlib.asynccontextmanager
-async def _doors(loaded: Loaded, handle: Handler, health: Callable[[], Health]) -> AsyncIterator[None]:
+async def doors(loaded: Loaded, handle: Handler, health: Callable[[], Health]) -> AsyncIterator[None]:
     control = Control(settings.socket_path(loaded), handle)
     door = HttpDoor(loaded.config.server.listen, health) if loaded.config.server.listen else None
     try:
@@ -284,4 +225,5 @@ def health_of(daemon: Daemon) -> Health:
         runs=len(state.active_runs()),
         storm=state.storm.on,
         paused=bool(state.pauses),
+        config_stale=bool(state.stale),
     )

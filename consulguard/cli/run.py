@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from consulguard.app import service
+from consulguard.app import life
 from consulguard.cli import doors
 from consulguard.cli.options import Options
 from consulguard.errors import ConsulUnavailable
@@ -27,7 +27,7 @@ def run(
     """Watch, correlate, plan, guard, act, verify and tell, until stopped."""
     loaded = options.load((("mode",), mode.value if mode else None, "--mode"))
     try:
-        service.serve(loaded, once=once, within_s=options.timeout_s if once else None)
+        life.serve(loaded, once=once, within_s=options.timeout_s if once else None)
     except TimeoutError:
         timeout_s = options.timeout_s
         raise ConsulUnavailable(f"the mesh was not read within {timeout_s:g} s; see the log above") from None

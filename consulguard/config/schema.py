@@ -312,6 +312,7 @@ class Actions(Section):
 class Playbooks(Section):
     dir: str = Field("", description="Empty: playbooks/ beside the configuration file.")
     allow_empty: bool = Field(False, description="Start without any playbook.")
+    reload: SomeDuration = Field(10.0, description="How often the running daemon looks for changed playbooks.")
 
 
 class DeadMan(Section):

@@ -86,6 +86,7 @@ class EngineState(msgspec.Struct, kw_only=True):
     policy: Policy = msgspec.field(default_factory=Policy)
     playbooks: tuple[Playbook, ...] = ()
     actions: dict[str, ActionInfo] = {}
+    stale: str = ""  # why the playbook files say something else than what is in force
     view: View = msgspec.field(default_factory=lambda: View(trusted=False, reasons=("nothing seen yet",)))
     health: HealthState = msgspec.field(default_factory=HealthState)
     book: Book = msgspec.field(default_factory=Book)

@@ -70,9 +70,7 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case ViewChanged():
             state.view = event.view
         case Configured():
-            state.policy, state.playbooks = event.policy, event.playbooks
-            state.actions = {a.name: a for a in event.actions}
-            state.dirty = True
+            _configure(state, event)
         case Started():
             state.life = event.life
             state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
@@ -95,6 +93,15 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case _:
             pass
     return []
+
+
+def _configure(state: EngineState, event: Configured) -> None:
+    """In force from now on. A run that has touched something keeps its playbook; any other is planned anew."""
+    state.policy, state.playbooks, state.stale = event.policy, event.playbooks, event.stale
+    state.actions = {a.name: a for a in event.actions}
+    known = {p.digest for p in event.playbooks}
+    state.runs = {i: r for i, r in state.runs.items() if r.effects or r.playbook.digest in known}
+    state.dirty, state.planned_at = True, None
 
 
 def _command(state: EngineState, event: Commanded, at: datetime) -> None:

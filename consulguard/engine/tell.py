@@ -11,13 +11,15 @@ from consulguard.events import AnyEffect, Tell
 from consulguard.model import Decision, Incident, IncidentState, Message, Question, Role, Run
 
 TOP = 5  # names listed before "+n more"
-STORM, VIEW, PAUSE, DIGEST = "storm", "view", "pause", "digest"
+STORM, VIEW, PAUSE, DIGEST, STALE = "storm", "view", "pause", "digest", "config"
 _OPEN = (IncidentState.OPEN, IncidentState.RECOVERING)
 
 
 def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyEffect]:
     """The messages that are new or differ from what was last told."""
-    drafts = [m for m in (_storm(state, at), _view(state, at), _pause(state, at)) if m is not None]
+    drafts = [
+        m for m in (_storm(state, at), _view(state, at), _pause(state, at), _stale(state, at)) if m is not None
+    ]
     known = {i.id: i for i in changed} | {i.id: i for i in _with_news(state, at)}
     for run in state.runs.values():  # it may end after its incident did
         if run.updated_at == at and (incident := correlate.find(state.book, run.incident_id)) is not None:
@@ -158,6 +160,13 @@ def _pause(state: EngineState, at: datetime) -> Message | None:
         return _over(state, PAUSE, "Remediation resumed", at)
     reasons = "; ".join(f"{p.depth} by {p.who}: {p.why}" for p in state.pauses)
     return Message(key=PAUSE, version=0, severity="warning", title="Remediation is paused", at=at, text=reasons)
+
+
+def _stale(state: EngineState, at: datetime) -> Message | None:
+    if not state.stale:
+        return _over(state, STALE, "The playbooks are in force as they are written", at)
+    title = "Playbooks cannot be read: the last good ones stay in force"
+    return Message(key=STALE, version=0, severity="warning", title=title, at=at, text=state.stale)
 
 
 def _over(state: EngineState, key: str, title: str, at: datetime) -> Message | None:

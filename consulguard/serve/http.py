@@ -25,6 +25,7 @@ class Health(Value, frozen=True, kw_only=True):
     runs: int
     storm: bool
     paused: bool
+    config_stale: bool = False
 
 
 class HttpDoor:
@@ -78,6 +79,7 @@ def expose(health: Health) -> bytes:
         "consulguard_remediations_in_flight": ("Runs that are not over.", health.runs),
         "consulguard_storm_brake": ("Whether the storm brake is on.", health.storm),
         "consulguard_paused": ("Whether somebody paused remediation.", health.paused),
+        "consulguard_config_stale": ("Whether the files hold what could not be taken over.", health.config_stale),
     }
     for name, (help_text, value) in plain.items():
         Gauge(name, help_text, registry=registry).set(value)

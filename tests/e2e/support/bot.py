@@ -107,12 +107,27 @@ class Bot:
         code = await self._end(signal.SIGTERM)
         assert code in (0, None, -signal.SIGTERM), self.output()  # the last: before it could listen
 
+    def signal(self, what: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(what)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def ended(self, within_s: float = 60.0) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        code = await self._ended(within_s)
+        self._process = None
+        return code
+
     async def _end(self, how: signal.Signals) -> int | None:
         if self._process is None:
             return None
         self._process.send_signal(how)
         try:
-            return await self._ended(20.0)
+            return await self._ended(60.0)  # what is under way may take its time to end
         finally:
             self._kill_all(self._process.pid)
             self._process.wait()

@@ -25,10 +25,20 @@ class Write:
     answer: str
 
 
+Change = Callable[[web.Request, bytes, dict[str, str]], bytes]
+
+
+def as_it_is(request: web.Request, body: bytes, headers: dict[str, str]) -> bytes:
+    return body
+
+
 class RecordingProxy:
+    """``change`` gets each answer to a read; it may change the headers and returns the body to be told."""
+
     def __init__(self, consul: str, note: Callable[[], Any] = lambda: None) -> None:
         self._consul = consul
         self.note = note
+        self.change: Change = as_it_is  # what the bot gets to read
         self.writes: list[Write] = []
         self.reads = 0
         self._runner: web.AppRunner | None = None
@@ -76,7 +86,8 @@ class RecordingProxy:
                     text.decode(),
                 )
             )
-        else:
-            self.reads += 1
         kept = {k: v for k, v in answer.headers.items() if k.lower().startswith("x-consul")}
+        if not changes:
+            self.reads += 1
+            text = self.change(request, text, kept)
         return web.Response(status=answer.status, body=text, headers=kept, content_type=answer.content_type)

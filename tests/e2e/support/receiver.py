@@ -3,6 +3,7 @@ the attempt was in the journal before it happened."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -50,6 +51,8 @@ class Receiver:
         self._recording = recording
         self._journaled = journaled
         self._careful = careful
+        self.answers = asyncio.Event()  # cleared: what it gets is recorded, and answered only when it is set again
+        self.answers.set()
         self._runner: web.AppRunner | None = None
 
     @property
@@ -67,6 +70,7 @@ class Receiver:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._runner is not None
+        self.answers.set()
         await self._runner.cleanup()
 
     async def _restart(self, request: web.Request) -> web.Response:
@@ -82,4 +86,5 @@ class Receiver:
             out.write(json.dumps(line) + "\n")
             out.flush()
             os.fsync(out.fileno())
+        await self.answers.wait()
         return web.Response(text="restarted")
