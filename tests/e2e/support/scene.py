@@ -79,13 +79,15 @@ class Scene:
     async def enter(self, thing: contextlib.AbstractAsyncContextManager[Any]) -> Any:
         return await self._stack.enter_async_context(thing)
 
-    def book(self, service: str, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+    def book(
+        self, service: str, *steps: dict[str, Any], states: tuple[str, ...] = ("critical",), **more: Any
+    ) -> dict[str, Any]:
         """A playbook for the only instance of a service; without steps it posts to the recording target."""
         name = self.named(service)
         book: dict[str, Any] = {
             "name": service,
             "mode": "auto",
-            "match": {"scope": "instance", "for": "1s", "matchers": [f'service="{name}"']},
+            "match": {"scope": "instance", "states": list(states), "for": "1s", "matchers": [f'service="{name}"']},
             "steps": list(steps) or [self.post()],
             "verify": {"within": "20s", "target": {"passing_for": 1}},
             "on_failure": "hold",
@@ -166,6 +168,16 @@ class Scene:
         lines = [line for line in recorded(self.recording) if line["attempt"] in mine]
         assert all(line["journaled"] for line in lines), lines
         return sum(line["effect"] for line in lines)
+
+    def incidents(self) -> dict[str, str]:
+        """What people were told: an incident's root and its severity now; resolved ones left out."""
+        told = (m for m in self.record().messages.values() if m.get("incident"))
+        return {m["incident"]["root"]["name"]: m["severity"] for m in told if m["severity"] != "resolved"}
+
+    def told(self, key: str) -> str:
+        """The severity of the message with this key; empty when there is none or it is over."""
+        severity = str(self.record().messages.get(key, {}).get("severity", ""))
+        return "" if severity == "resolved" else severity
 
     def view(self) -> dict[str, Any]:
         """What the bot last said of what it sees."""
