@@ -18,9 +18,20 @@ class Clock(Protocol):
         """Seconds that run on in suspend (CLOCK_BOOTTIME) and never jump."""
         ...
 
+    def not_before(self, at: datetime) -> None:
+        """Go on from ``at`` if that is later than now: a journal's time never runs back, nor stands still."""
+        ...
+
+    def ahead_s(self) -> float:
+        """How far ``now`` is ahead of the wall clock; negative: behind."""
+        ...
+
 
 class SystemClock:
-    """Wall time anchored once and carried by CLOCK_BOOTTIME: a step of the wall clock moves no deadline."""
+    """Wall time anchored once and carried by CLOCK_BOOTTIME: a step of the wall clock moves no deadline.
+
+    A life that begins with a wall clock behind the journal goes on from the journal's last moment instead.
+    """
 
     def __init__(self) -> None:
         self._wall = datetime.now(UTC)
@@ -31,6 +42,13 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def not_before(self, at: datetime) -> None:
+        if at > self.now():
+            self._wall, self._anchor = at, self.monotonic()
+
+    def ahead_s(self) -> float:
+        return (self.now() - datetime.now(UTC)).total_seconds()
 
 
 class FakeClock:
@@ -45,6 +63,12 @@ class FakeClock:
 
     def monotonic(self) -> float:
         return self._mono
+
+    def not_before(self, at: datetime) -> None:
+        self._now = max(self._now, at)
+
+    def ahead_s(self) -> float:
+        return 0.0
 
     def advance(self, seconds: float) -> datetime:
         """Move both clocks on; returns the new now."""

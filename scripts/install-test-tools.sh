@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
-# What the tests need besides Python and Consul: strace, with which they see that the journal syncs at every commit,
-# and a Prometheus. Installs them where that is possible (Debian, as root), else says what is missing.
+# What the tests need besides Python and Consul, each real: see docs/dependencies.md for what it proves. Installs what is
+# missing where that is possible (Debian, as root), else says what it is.
 set -euo pipefail
+PATH="$PATH:/usr/sbin"
 
 need=()
-for tool in strace prometheus; do
-  command -v "$tool" >/dev/null || need+=("$tool")
+for pair in strace:strace openssl:openssl prometheus:prometheus sshd:openssh-server ssh-keygen:openssh-client \
+  systemd-nspawn:systemd-container; do
+  command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
 done
-[ ${#need[@]} -gt 0 ] || exit 0
+[ -x /lib/systemd/systemd ] || need+=(systemd)
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || need+=(libfaketime)
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ ${#need[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "install-test-tools: missing: ${need[*]}; install them with your package manager" >&2
+    exit 1
+  fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${need[@]}"
-else
-  echo "install-test-tools: missing: ${need[*]}; install with your package manager (Debian: apt-get install ${need[*]})" >&2
-  exit 1
 fi
+
+[ -n "${CONSULGUARD_KUBE_APISERVER:-}" ] || bash "$(dirname "$0")/install-kube-apiserver.sh"

@@ -124,9 +124,9 @@ class Daemon:
         self._watcher.resume(health.known(self.state.health))
 
     async def _start(self) -> None:
+        if self.state.at is not None:
+            self.rooms.clock.not_before(self.state.at)
         at = self.rooms.clock.now()
-        if self.state.at is not None and self.state.at > at:
-            at = self.state.at
         life = Started(at=at, life=secrets.token_hex(16), version=__version__)
         dropped = LeaseChanged(at=at, held=False, epoch=self.state.epoch, reason="the last life ended")
         lost = self.rooms.store.behind

@@ -1,4 +1,4 @@
-"""A process's life: serve until asked to end, wait for room where the journal's disk is full, end in good order."""
+"""A process's life: serve until asked to end, wait where the journal's disk is full, end in good order."""
 
 from __future__ import annotations
 

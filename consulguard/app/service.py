@@ -226,4 +226,5 @@ def health_of(daemon: Daemon) -> Health:
         storm=state.storm.on,
         paused=bool(state.pauses),
         config_stale=bool(state.stale),
+        clock_ahead_s=daemon.rooms.clock.ahead_s(),
     )

@@ -26,6 +26,7 @@ class Health(Value, frozen=True, kw_only=True):
     storm: bool
     paused: bool
     config_stale: bool = False
+    clock_ahead_s: float = 0.0
 
 
 class HttpDoor:
@@ -80,6 +81,7 @@ def expose(health: Health) -> bytes:
         "consulguard_storm_brake": ("Whether the storm brake is on.", health.storm),
         "consulguard_paused": ("Whether somebody paused remediation.", health.paused),
         "consulguard_config_stale": ("Whether the files hold what could not be taken over.", health.config_stale),
+        "consulguard_clock_ahead_seconds": ("How far our clock is ahead of the wall clock.", health.clock_ahead_s),
     }
     for name, (help_text, value) in plain.items():
         Gauge(name, help_text, registry=registry).set(value)

@@ -140,7 +140,7 @@ WRONG = {
     "unknown key": ("name: a\nmode: auto\nstepz: []\n", "bad.yaml:3: stepz: unknown key 'stepz'"),
     "not YAML": ("name: a\nsteps: [\n", "bad.yaml:"),
     "unknown action": (
-        'name: a\nmatch: {scope: instance, matchers: [\'service="a"\']}\nsteps: [{name: x, uses: consul.nuke}]\n'
+        "name: a\nmatch: {scope: instance, matchers: ['service=\"a\"']}\nsteps: [{name: x, uses: consul.nuke}]\n"
         "verify: {within: 10s, target: {passing_for: 1}}\n",
         "bad.yaml:1: step x uses consul.nuke",
     ),

@@ -36,7 +36,11 @@ async def test_only_the_target_is_cut_off(real_consul_module: RealConsul, tmp_pa
     """The outcome is unknown and held for a person, or certain and tried again up to its cap; others go on."""
     async with Scene(real_consul_module, tmp_path, unique) as scene:
         doors = {name: await scene.enter(Chaos(scene.target.address, fault)) for name, (fault, _) in ONCE.items()}
-        for name, fault in {"late": Fault(delay_s=0.3), "twice": chaos.TWICE, "healing": chaos.LOST_ANSWERS}.items():
+        for name, fault in {
+            "late": Fault(delay_s=0.3),
+            "twice": chaos.TWICE,
+            "healing": chaos.LOST_ANSWERS,
+        }.items():
             doors[name] = await scene.enter(Chaos(scene.target.address, fault))
         nobody = f"http://127.0.0.1:{free_ports(1)[0]}"
         for name, door in doors.items():
@@ -128,7 +132,9 @@ async def test_an_effect_that_hangs_for_ever(real_consul_module: RealConsul, tmp
         for name in ("hangs", "next"):
             await scene.service(name)
         guards = {"budgets": {"one": {"runs": 100, "per": "1h", "max_open": 1}}}
-        scene.make_bot(actions={**scene.hosts(), "exec": {"allowed_commands": [command.path]}}, guards=guards).start()
+        scene.make_bot(
+            actions={**scene.hosts(), "exec": {"allowed_commands": [command.path]}}, guards=guards
+        ).start()
         await scene.settled()
         await scene.fail("hangs")
         family = await scene.until("the command and its child", command.family)
@@ -138,5 +144,7 @@ async def test_an_effect_that_hangs_for_ever(real_consul_module: RealConsul, tmp
         assert scene.outcomes("hangs")[0] == "UNKNOWN"
         await scene.until_run("next", "verifying")
         ended = next(line.at for line in scene.record().events("Resulted"))
-        began = next(line.at for line in scene.record().lines if line.kind == "intent" and "next-" in str(line.body))
+        began = next(
+            line.at for line in scene.record().lines if line.kind == "intent" and "next-" in str(line.body)
+        )
         assert began >= ended

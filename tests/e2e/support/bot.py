@@ -57,14 +57,14 @@ class Bot:
         """A verb with this configuration."""
         return [sys.executable, "-m", "consulguard", *verb, "-c", str(self.config)]
 
-    def start(self, failpoint: str = "", under: Sequence[str] = ()) -> None:
+    def start(self, failpoint: str = "", under: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
         """Start it; with a fail-point it will die, stop or block there. ``under``: a command that runs it."""
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*under, *self.argv("run")],
-                env=environment() | extra,
+                env=environment() | extra | (env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -80,14 +80,24 @@ class Scene:
         return await self._stack.enter_async_context(thing)
 
     def book(
-        self, service: str, *steps: dict[str, Any], states: tuple[str, ...] = ("critical",), **more: Any
+        self,
+        service: str,
+        *steps: dict[str, Any],
+        states: tuple[str, ...] = ("critical",),
+        hold_down: str = "1s",
+        **more: Any,
     ) -> dict[str, Any]:
         """A playbook for the only instance of a service; without steps it posts to the recording target."""
         name = self.named(service)
         book: dict[str, Any] = {
             "name": service,
             "mode": "auto",
-            "match": {"scope": "instance", "states": list(states), "for": "1s", "matchers": [f'service="{name}"']},
+            "match": {
+                "scope": "instance",
+                "states": list(states),
+                "for": hold_down,
+                "matchers": [f'service="{name}"'],
+            },
             "steps": list(steps) or [self.post()],
             "verify": {"within": "20s", "target": {"passing_for": 1}},
             "on_failure": "hold",
@@ -127,9 +137,7 @@ class Scene:
 
     async def until_run(self, service: str, *states: str, within_s: float = 60.0) -> str:
         """Until people are told that the service's run is in one of these states; that, and why."""
-        return await self.until(
-            f"{service} is {states}", lambda: self._is(service, states), within_s=within_s
-        )
+        return await self.until(f"{service} is {states}", lambda: self._is(service, states), within_s=within_s)
 
     async def until(self, what: str, look: Any, *, within_s: float = 60.0) -> Any:
         """What ``look`` gives when it is true; the bot's own words when it never is."""
