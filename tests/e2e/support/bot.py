@@ -57,8 +57,17 @@ class Bot:
         """A verb with this configuration."""
         return [sys.executable, "-m", "consulguard", *verb, "-c", str(self.config)]
 
-    def start(self, failpoint: str = "", under: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
-        """Start it; with a fail-point it will die, stop or block there. ``under``: a command that runs it."""
+    def start(
+        self,
+        failpoint: str = "",
+        under: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        stdout: int | None = None,
+    ) -> None:
+        """Start it; with a fail-point it will die, stop or block there.
+
+        ``under``: a command that runs it. ``stdout``: a file for its messages, not beside its log.
+        """
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
         with self._log.open("ab") as log:
@@ -66,8 +75,8 @@ class Bot:
                 [*under, *self.argv("run")],
                 env=environment() | extra | (env or {}),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=log if stdout is None else stdout,
+                stderr=log,
             )
 
     @property
