@@ -139,17 +139,27 @@ class EntryAction(Action[P]):
 
     async def _put(self, entry: JsonObject, before: JsonObject | None, intent: Intent, ctx: ActContext) -> bool:
         """PUT with the index of ``before`` (0: only if absent). False: the index no longer holds."""
-        cas = {"cas": str((before or {}).get("ModifyIndex", 0))}
         try:
-            with ctx.effect(intent):
-                params = self._scope(intent.target, ctx) | cas
-                answer: Answer = await ctx.consul.send("PUT", "/v1/config", params=params, json=entry)
+            return await self._write(entry, before, intent, ctx)
         except ConsulUnavailable as error:
             if await self._refused(error, before, intent, ctx):
                 sentence = tidy(sentence_of(error))
                 raise ActionRefused(f"Consul refused the {self.kind}: {sentence}") from error
             raise
+
+    async def _write(self, entry: JsonObject, before: JsonObject | None, intent: Intent, ctx: ActContext) -> bool:
+        cas = {"cas": str((before or {}).get("ModifyIndex", 0))}
+        with ctx.effect(intent):
+            params = self._scope(intent.target, ctx) | cas
+            answer: Answer = await ctx.consul.send("PUT", "/v1/config", params=params, json=entry)
         return said_yes(answer)
+
+    async def _erase(self, present: JsonObject, intent: Intent, ctx: ActContext) -> bool:
+        """DELETE. Before 1.11 Consul ignores cas here: the read just before is all the protection there is."""
+        params = self._scope(intent.target, ctx) | {"cas": str(present.get("ModifyIndex", 0))}
+        with ctx.effect(intent):
+            answer = await ctx.consul.send("DELETE", self._path(intent.target.service), params=params)
+        return answer.body.strip() != b"false"
 
     async def _refused(
         self, error: ConsulUnavailable, before: JsonObject | None, intent: Intent, ctx: ActContext
@@ -177,11 +187,7 @@ class EntryAction(Action[P]):
             if not await self._put(_bare(previous), present, intent, ctx):
                 return failed(f"{what} was changed by someone else: not undone")
             return done(f"{what} is put back")
-        # Before 1.11 Consul ignores cas here: the read just before is all the protection there is.
-        params = self._scope(intent.target, ctx) | {"cas": str((present or {}).get("ModifyIndex", 0))}
-        with ctx.effect(intent):
-            answer = await ctx.consul.send("DELETE", self._path(intent.target.service), params=params)
-        if answer.body.strip() == b"false":
+        if not await self._erase(present or {}, intent, ctx):
             return failed(f"{what} was changed by someone else: not undone")
         return done(f"{what} is deleted: there was none before")
 

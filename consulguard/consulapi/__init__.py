@@ -11,8 +11,10 @@ from consulguard.consulapi.once import Once
 from consulguard.consulapi.path import segment
 from consulguard.consulapi.route import parse_address
 from consulguard.consulapi.token import TokenSource
+from consulguard.consulapi.version import SERVICE_INTENTIONS, parse_version, versions
 
 __all__ = [
+    "SERVICE_INTENTIONS",
     "Answer",
     "ClientOptions",
     "Consistency",
@@ -22,5 +24,7 @@ __all__ = [
     "TokenSource",
     "parse_address",
     "parse_index",
+    "parse_version",
     "segment",
+    "versions",
 ]

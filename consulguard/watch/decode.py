@@ -240,9 +240,3 @@ def refuse_duplicate_keys(body: bytes, key: str, expected: int) -> None:
         json.loads(body, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise BadAnswer(f"not JSON: {error}") from error
-
-
-def parse_version(text: str) -> tuple[int, ...]:
-    """``1.8.7``, ``1.15.2+ent``, ``1.8.7:1dffd5`` -> (1, 8, 7); empty when it is no version."""
-    found = re.match(r"([0-9]+)\.([0-9]+)(?:\.([0-9]+))?", text, re.ASCII)
-    return tuple(int(part) for part in found.groups() if part) if found else ()

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from consulguard.consulapi import ConsulClient
-from consulguard.errors import BadAnswer, ConsulRefused
+from consulguard.consulapi import SERVICE_INTENTIONS, ConsulClient, parse_version, versions
+from consulguard.errors import ConsulRefused
 from consulguard.model import Value
-from consulguard.watch.decode import Node, parse_version
+from consulguard.watch.decode import Node
 
 TOPOLOGY = (1, 9)  # /v1/internal/ui/service-topology
-SERVICE_INTENTIONS = (1, 9)  # the configuration entries that replace the old list
-
-
-class Config(msgspec.Struct):
-    Datacenter: str = ""
-    Version: str = ""
-
-
-class AgentSelf(msgspec.Struct):
-    Config: Config
-
-
-class Member(msgspec.Struct):
-    Tags: dict[str, str] | None = None
-    Status: int = 0
 
 
 class Server(Value, frozen=True, kw_only=True):
@@ -40,28 +23,9 @@ class Server(Value, frozen=True, kw_only=True):
 
 async def detect(client: ConsulClient, datacenter: str = "") -> Server:
     """Raises ConsulUnavailable, ConsulRefused or BadAnswer when not even the nodes can be read."""
-    versions: list[str] = []
-    own = ""
-    try:
-        config = (await client.get("/v1/agent/self")).json(AgentSelf).Config
-        own = config.Datacenter
-        versions.append(config.Version)
-    except (ConsulRefused, BadAnswer) as error:
-        _unless_nobody(error)  # needs agent:read, which the bot can do without
-    try:
-        members = (await client.get("/v1/agent/members", max_bytes=64 * 1024 * 1024)).json(list[Member])
-        servers = [m.Tags for m in members if m.Tags and m.Status == 1 and m.Tags.get("role") == "consul"]
-        versions += [tags.get("build", "").split(":")[0] for tags in servers]
-    except (ConsulRefused, BadAnswer) as error:
-        _unless_nobody(error)
-    version = min((v for v in versions if parse_version(v)), key=parse_version, default="")
-    return Server(datacenter=datacenter or client.datacenter or own or await _from_nodes(client), version=version)
-
-
-def _unless_nobody(error: ConsulRefused | BadAnswer) -> None:
-    """A missing right is no trouble here; a token Consul does not know is, and may only be too new."""
-    if "ACL not found" in str(error):
-        raise error
+    told = await versions(client)
+    name = datacenter or client.datacenter or told.datacenter or await _from_nodes(client)
+    return Server(datacenter=name, version=told.version)
 
 
 async def _from_nodes(client: ConsulClient) -> str:
@@ -73,3 +37,6 @@ async def _from_nodes(client: ConsulClient) -> str:
             status=403,
         )
     return str(names.pop())
+
+
+__all__ = ["SERVICE_INTENTIONS", "TOPOLOGY", "Server", "detect"]

@@ -32,7 +32,7 @@ KINDS: dict[str, set[str]] = {
 }
 # Kinds of later versions: kind -> (minor version of 1.x, keys)
 LATER_KINDS: dict[str, tuple[int, set[str]]] = {
-    "service-intentions": (9, {"Sources"}),
+    "service-intentions": (9, {"Sources", "JWT"}),
     "mesh": (10, {"TransparentProxy", "TLS", "HTTP"}),
     "exported-services": (11, {"Services"}),
 }
@@ -72,6 +72,8 @@ class Entries:
         old = self.rows.get(key)
         if cas is not None and cas != (old["ModifyIndex"] if old else 0):
             return False
+        if entry["Kind"] == "service-intentions":
+            entry["Sources"] = _sources(entry)
         index = self._hub.write("config")
         clean = {k: v for k, v in entry.items() if k not in ("CreateIndex", "ModifyIndex")}
         self.rows[key] = {
@@ -159,6 +161,22 @@ class Entries:
             )
 
 
+def _sources(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """As Consul keeps them: defaults filled in, the most exact first, ids of old rows dropped."""
+    found = []
+    for source in entry.get("Sources") or ():
+        if source.get("LegacyMeta"):
+            raise Refused(500, "Sources[0].LegacyMeta must be omitted")
+        clean = {k: v for k, v in source.items() if k not in ("LegacyID", "LegacyCreateTime", "LegacyUpdateTime")}
+        precedence = _precedence(source.get("Name") or "", entry["Name"])
+        found.append({"Type": "consul"} | clean | {"Precedence": precedence})
+    return sorted(found, key=lambda s: -s["Precedence"])
+
+
+def _precedence(source: str, destination: str) -> int:
+    return {0: 9, 1: 8 if source == "*" else 6, 2: 5}[(source == "*") + (destination == "*")]
+
+
 class Intentions:
     """Who may talk to whom, at the endpoints of 1.8 (by id)."""
 
@@ -207,7 +225,7 @@ class Intentions:
             "DefaultAddr": "",
             "DefaultPort": 0,
             "Meta": payload.get("Meta") or {},
-            "Precedence": {0: 9, 1: 8 if source == "*" else 6, 2: 5}[(source == "*") + (destination == "*")],
+            "Precedence": _precedence(source, destination),
             "CreatedAt": old["CreatedAt"] if old else stamp,
             "UpdatedAt": stamp,
             "CreateIndex": old["CreateIndex"] if old else index,

@@ -42,6 +42,7 @@ def example(name: str, address: str = "http://127.0.0.1:9") -> dict[str, Any]:
         "consul.kv_put": {"key": "flags/web", "value": "off"},
         "consul.deregister": {},
         "consul.force_leave": {},
+        "consul.intention": {"source": "batch"},
         "http.request": {"method": "POST", "url": f"{address}/job", "idempotent": True},
         "exec.run": {"argv": ["/bin/sleep", "60"], "idempotent": False},
         "prometheus.query": {"query": "up", "expect": "== 1"},
@@ -67,7 +68,7 @@ class Recording:
             "/v1/catalog/node/local": {"Node": {"Address": "127.0.0.1"}, "Services": {"web-1": {}}},
             "/v1/agent/members": [{"Name": "local", "Status": 4}],
             "/v1/health/node/local": [{"CheckID": "serfHealth", "Status": "critical"}],
-            "/v1/agent/self": {"Config": {"NodeName": "local"}},
+            "/v1/agent/self": {"Config": {"NodeName": "local", "Version": "1.8.7"}},
             "/v1/agent/service/web-1": {"ID": "web-1"},
             "/v1/agent/checks": {},
         }

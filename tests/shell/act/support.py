@@ -15,6 +15,7 @@ from aiohttp import web
 from consulguard.act import ActContext, Action, ActSettings
 from consulguard.act.consul_deregister import ConsulDeregister
 from consulguard.act.consul_force_leave import ConsulForceLeave
+from consulguard.act.consul_intention import ConsulIntention
 from consulguard.act.consul_kv_put import ConsulKvPut
 from consulguard.act.consul_maintenance import ConsulMaintenance
 from consulguard.act.consul_service_resolver import ConsulServiceResolver
@@ -41,6 +42,7 @@ BUILT_IN: tuple[type[Action[Any]], ...] = (
     SshRun,
     ConsulDeregister,
     ConsulForceLeave,
+    ConsulIntention,
     Wait,
     Notify,
     PrometheusQuery,

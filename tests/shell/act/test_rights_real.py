@@ -25,6 +25,7 @@ MAINTENANCE = (
 )
 NODE = 'node "local" { policy = "write" } agent "local" { policy = "read" }'
 RESOLVER = 'service "pay" { policy = "write" } service "standby" { policy = "read" }'
+INTENTION = 'service "pay" { policy = "read" intentions = "write" } agent "local" { policy = "read" }'
 CASES: dict[str, tuple[str, dict[str, Any], Target, str]] = {
     "instance": ("consul.maintenance", {}, INSTANCE, MAINTENANCE),
     "node": ("consul.maintenance", {}, Target(dc="dc1", node="local"), NODE),
@@ -35,6 +36,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Target, str]] = {
         INSTANCE,
         'service "pay" { policy = "write" }',
     ),
+    "intention": ("consul.intention", {"source": "batch"}, INSTANCE, INTENTION),
     "kv": ("consul.kv_put", {"key": "flags/pay", "value": "1"}, INSTANCE, 'key "flags/pay" { policy = "write" }'),
 }
 
@@ -64,7 +66,7 @@ def token(consul: RealConsul, rules: str) -> str:
 def traces(consul: RealConsul) -> list[Any]:
     """Everything an action of this module could have left behind."""
     paths = ("/v1/config/service-resolver", "/v1/config/service-splitter", "/v1/kv/flags/pay", "/v1/agent/checks")
-    return [raw(consul.address, "GET", path, token=ROOT) for path in paths]
+    return [raw(consul.address, "GET", path, token=ROOT) for path in (*paths, "/v1/connect/intentions")]
 
 
 async def test_maintenance_that_may_not_be_seen_is_not_called_lifted(guarded: RealConsul) -> None:

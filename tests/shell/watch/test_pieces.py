@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from consulguard.consulapi import parse_version
 from consulguard.errors import BadAnswer
 from consulguard.model import Status, Target
 from consulguard.watch import PROVENANCES, WatchSettings, edges
@@ -23,7 +24,6 @@ from consulguard.watch.decode import (
     clip,
     instance_status,
     interval_s,
-    parse_version,
     refuse_duplicate_keys,
     status_of,
 )
