@@ -11,8 +11,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
-from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable
-from consulguard.model import Value
+from consulguard.errors import ActionRefused, BadAnswer, ConsulRefused, ConsulUnavailable, NotSent
+from consulguard.model import Query, Value
 
 PROBE = "consulguard-probe"  # a name nobody uses: an answer about it is an answer about the prefix
 RULES = {
@@ -23,7 +23,7 @@ RULES = {
 
 
 class Finding(Value, frozen=True, kw_only=True):
-    area: str  # config, playbooks, consul, slack
+    area: str  # config, playbooks, consul, prometheus, slack
     ok: bool
     text: str
 
@@ -62,6 +62,18 @@ async def _consul(client: ConsulClient) -> list[Finding]:
         text = f"{resource} read allowed" if allowed else f"{resource} read is missing; add: {RULES.get(resource)}"
         findings.append(Finding(area="consul", ok=allowed or optional, text=text))
     return findings
+
+
+async def prometheus_rights(loaded: Loaded, timeout_s: float) -> list[Finding]:
+    """Whether Prometheus takes a query, where one is configured."""
+    prometheus = settings.act_settings(loaded).prometheus
+    if prometheus is None:
+        return []
+    try:
+        asked = await prometheus.ask(Query(text="vector(1)", expect="== 1"), within_s=timeout_s)
+    except (NotSent, ActionRefused) as error:
+        return [Finding(area="prometheus", ok=False, text=f"{error}; check actions.prometheus")]
+    return [Finding(area="prometheus", ok=asked.ok is True, text=f"{prometheus.address} answers: {asked.text}")]
 
 
 async def slack_rights(loaded: Loaded, timeout_s: float) -> list[Finding]:

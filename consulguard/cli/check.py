@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from consulguard.app import configured
-from consulguard.app.rights import Finding, consul_rights, slack_rights
+from consulguard.app.rights import Finding, consul_rights, prometheus_rights, slack_rights
 from consulguard.cli import doors, printing
 from consulguard.cli.options import Options
 from consulguard.clock import SystemClock
@@ -33,4 +33,5 @@ def check(options: Options) -> int:
 
 
 async def _outside(loaded: Loaded, timeout_s: float) -> list[Finding]:
-    return await consul_rights(loaded, timeout_s) + await slack_rights(loaded, timeout_s)
+    asked = (consul_rights, prometheus_rights, slack_rights)
+    return [finding for ask in asked for finding in await ask(loaded, timeout_s)]

@@ -107,6 +107,11 @@ STORIES: dict[str, Story] = {
         scope="service",
         meta={"consulguard-degrade-flag": "recommendations"},
     ),
+    "shed-caller": Story(
+        trouble=Trouble(service="stock", numbers=(1, 2, 3), output="time-out after 5 s"),
+        scope="service",
+        meta={"consulguard-shed-caller": "reports"},
+    ),
     "tell-people": Story(trouble=Trouble(service="mail", numbers=(1, 2, 3)), scope="service", meta={}),
 }
 

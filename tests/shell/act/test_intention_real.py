@@ -315,9 +315,10 @@ async def test_an_upgrade_in_between_is_not_guessed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome", "words"), [(403, "FAILED", "agent:read"), (500, "RETRY", "nothing")]
+    ("status", "outcome", "words"),
+    [(403, Outcome.FAILED, "does not tell its version"), (500, Outcome.RETRY, "nothing was changed")],
 )
-async def test_without_a_version_nothing_is_written(status: int, outcome: str, words: str) -> None:
+async def test_without_a_version_nothing_is_written(status: int, outcome: Outcome, words: str) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         return web.Response(status=status, text="Permission denied")
 

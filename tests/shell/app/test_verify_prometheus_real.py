@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from consulguard.app import configured
+from consulguard.app.rights import prometheus_rights
 from consulguard.app.service import Service, standing
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, load
@@ -177,3 +178,11 @@ def test_a_playbook_that_asks_is_refused_where_nobody_can_be_asked(tmp_path: Pat
         given, broken = configured(loaded, SystemClock().now())
         assert {p.id for p in given.playbooks} == usable
         assert {"it asks Prometheus, and actions.prometheus.address is not set"} >= {e.message for e in broken}
+
+
+async def test_check_says_whether_prometheus_answers(prometheus: RealPrometheus, tmp_path: Path) -> None:
+    found = {}
+    for address in ("", closed_address(), prometheus.address):
+        loaded = configuration(tmp_path, "http://127.0.0.1:1", address)
+        found[address] = [(f.area, f.ok) for f in await prometheus_rights(loaded, 10.0)]
+    assert list(found.values()) == [[], [("prometheus", False)], [("prometheus", True)]]

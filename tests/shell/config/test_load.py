@@ -72,6 +72,18 @@ BAD = [  # text, line, key, what is said
         "nothing",
     ),
     ("actions: {exec: {allowed_commands: [ls]}}\n", 1, "actions.exec.allowed_commands[0]", "absolute path"),
+    *(
+        (f"actions: {{prometheus: {{address: '{address}'}}}}\n", 1, "actions.prometheus.address", "nothing more")
+        for address in (
+            "prom:9090",
+            "ftp://p",
+            "http://u@p",
+            "http://p/a?b",
+            "http://p/..",
+            "http://p:0",
+            "http://",
+        )
+    ),
     ("actions: {agents: {port: 65536}}\n", 1, "actions.agents.port", "at most 65535"),
     ("server: {listen: 9415}\n", 1, "server.listen", "must be text"),
     ("server: {listen: ':9415'}\n", 1, "server.listen", "not host:port"),

@@ -108,6 +108,25 @@ def test_header_files_hold_names_and_values(house, tmp_path):
     assert "s3cret" not in str(caught.value)
 
 
+def test_prometheus_is_asked_where_and_as_the_file_says(house, tmp_path):
+    assert settings.act_settings(house("mode: observe\n")).prometheus is None
+    text = "actions: {prometheus: {address: 'https://p:9090/prom/', token_file: t, ca_file: %s, timeout: 3s}}\n"
+    with pytest.raises(ConfigError, match="the Prometheus token file does not exist"):
+        settings.act_settings(house(text % "''"))
+    (tmp_path / "t").write_text("s3cret\n")
+    made = settings.act_settings(house(text % "''")).prometheus
+    assert (made.address, made.token.get(), made.ssl, made.timeout_s) == (
+        "https://p:9090/prom",
+        "s3cret",
+        True,
+        3.0,
+    )
+    assert "s3cret" not in repr(made)
+    (tmp_path / "ca").write_text("nothing of the kind")
+    with pytest.raises(ConfigError, match="the TLS files cannot be used"):
+        settings.act_settings(house(text % "ca"))
+
+
 def test_a_socket_needs_a_short_name(house, tmp_path):
     with pytest.raises(ConfigError, match="longer than the 107 bytes"):
         settings.socket_path(house(f"journal: {{path: {'x' * 150}/j.sqlite}}\n"))
