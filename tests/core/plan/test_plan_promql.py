@@ -109,6 +109,11 @@ def test_a_condition_holds_or_its_opposite_does_and_nan_never(value: float, oper
     assert sum(both) == (0 if value != value else 1)
 
 
+@pytest.mark.parametrize("operator", ["<", "<=", ">", ">=", "==", "!="])
+def test_nan_is_never_as_expected(operator: str) -> None:
+    assert not Query(text="x", expect=f"{operator} 5").holds(float("nan"))
+
+
 @given(st.text(max_size=20))
 def test_any_condition_is_read_or_refused_in_a_sentence(text: str) -> None:
     try:

@@ -40,7 +40,7 @@ def playbook(name: str, *steps: dict[str, Any], hopeless: bool = False) -> dict[
         "match": {"scope": "service", "for": "1s", "matchers": [f'service="{name}"']},
         "steps": [*steps, flag],
         "verify": {
-            "within": "3s" if hopeless else "60s",
+            "within": "3s" if hopeless else "5m",
             "target": {"passing_for": 0 if hopeless else 1},
             "prometheus": {"query": QUERY, "expect": "< 0.05"},
         },
@@ -60,7 +60,7 @@ def configuration(folder: Path, consul: str, prometheus: str, *playbooks: dict[s
         | {"storm_min": 1000, "min_start_interval": "0s", "max_open": 9, "max_open_per_node": 9},
         "correlate": FAST["correlate"] | {"group_min": 1000},
         "notify": FAST["notify"] | {"console": False},
-        "actions": {"prometheus": {"address": prometheus, "timeout": "5s"}},
+        "actions": {"prometheus": {"address": prometheus, "timeout": "30s"}},
     }
     (folder / "consulguard.yaml").write_text(json.dumps(config))
     return load(str(folder / "consulguard.yaml"), env={})
