@@ -158,6 +158,7 @@ class Reply(Effect, frozen=True, kw_only=True):
     ok: bool
     text: str
     blocked: bool = False  # a guard is against it: it may be right later
+    incident: str = ""  # the one it is about
 
 
 AnyEffect = Do | Probe | Look | Tell | Wake | Watch | Reply

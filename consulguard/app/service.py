@@ -179,6 +179,7 @@ def _handler(daemon: Daemon) -> Handler:
     async def handle(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         if command not in COMMANDS:
             raise ConfigError(f"unknown command {command!r}")
+        args.pop("dry_run", None)  # a dry run is never the daemon's
         reply = await daemon.command(command, args, who)
         if reply is None:
             return {"ok": True}

@@ -15,7 +15,7 @@ from consulguard.consulapi import ConsulClient
 from consulguard.engine import EngineState, step
 from consulguard.engine.step import DESCRIBE_S
 from consulguard.errors import ConfigError, PlaybookError
-from consulguard.events import AnyEvent, Configured, LeaseChanged, Woke
+from consulguard.events import AnyEvent, Commanded, Configured, LeaseChanged, Reply, Woke
 from consulguard.model import Playbook
 from consulguard.plan import lint
 
@@ -72,6 +72,15 @@ def assess(given: Configured, events: Iterable[AnyEvent], past: EngineState | No
     if state.dirty and state.at is not None:  # something nobody describes: no fact will come any more
         state, _ = step(state, Woke(at=state.at + timedelta(seconds=DESCRIBE_S)))
     return state
+
+
+def ordered(state: EngineState, playbook: str, service: str) -> tuple[EngineState, Reply]:
+    """``playbook run`` on an assessed state: what the daemon would answer. The effects are dropped."""
+    assert state.at is not None
+    args = {"playbook": playbook, "service": service, "dry_run": True}
+    said = Commanded(at=state.at, command="run", who="dry run", args=args, key="dry run")
+    state, effects = step(state, said)
+    return state, next(e for e in effects if isinstance(e, Reply))
 
 
 def refuse_broken(broken: tuple[PlaybookError, ...]) -> None:

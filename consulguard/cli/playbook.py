@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from consulguard.app import actions, configured, stories
+from consulguard.app import actions, configured, ordered, stories
 from consulguard.cli import approval, brake, contracts, doors, printing, reading, snapshots
 from consulguard.cli.options import Options
 from consulguard.cli.plan import show_incident, show_steps
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.config.files import read_text, yaml_files
-from consulguard.engine import manual
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.plan import PlaybookFile, read
 from consulguard.plan import lint as lint_rules
@@ -85,17 +84,16 @@ def run(
     """Put a playbook in charge of what fails in a service, now. Every guard is asked all the same."""
     if not dry_run:
         return approval.ask_daemon(options, "run", {"playbook": name, "service": service}, brake.user())
-    state = reading.look(options, options.load()).state
-    assert state.at is not None
-    incident, against, _ = manual.order(state, name, service, "dry run", state.at)
-    if incident is None:
-        raise doors.NotFound(against)
+    state, reply = ordered(reading.look(options, options.load()).state, name, service)
+    if not reply.incident:
+        raise doors.NotFound(reply.text)
+    incident = state.book.incidents[reply.incident]
     answer = contracts.incident_of(incident) | contracts.planned_of(state.plans.get(incident.id), actions())
     if not printing.data(options, answer):
         out = printing.console(options)
         show_incident(out, answer)
         show_steps(out, answer)
-    return doors.BLOCKED if against else doors.OK
+    return doors.OK if reply.ok else doors.BLOCKED
 
 
 def rearm(options: Options, name: Named) -> int:

@@ -12,33 +12,36 @@ from consulguard.model import Decision, Incident
 
 
 def run(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
-    """``playbook run``: it starts now, waits for an approval, or the answer says what is against it."""
+    """``playbook run``: it starts now, waits for an approval, or the answer says what is against it.
+
+    What is refused is not kept, but with ``dry_run``: the caller drops the effects and wants to see the plan.
+    """
     playbook, service = str(said.args.get("playbook", "")), str(said.args.get("service", ""))
-    incident, against, effects = order(state, playbook, service, said.who, at)
-    if incident is None:
-        return [Reply(key=said.key, ok=False, text=against)]
-    if against:
-        state.orders.pop(incident.id, None)
-        return [*effects, Reply(key=said.key, ok=False, text=f"not now: {against}", blocked=True)]
-    started = state.started(incident.id) is not None
-    then = "starts" if started else "waits for an approval: consulguard approval list"
-    return [*effects, Reply(key=said.key, ok=True, text=f"{playbook} on {service} ({incident.id}) {then}")]
-
-
-def order(
-    state: EngineState, playbook: str, service: str, who: str, at: datetime
-) -> tuple[Incident | None, str, list[AnyEffect]]:
-    """Put the playbook in charge and plan at once: the incident, what is against it ("": nothing), the effects."""
     if playbook not in {p.id for p in state.playbooks}:
-        return None, f"there is no playbook {playbook!r}; see: consulguard playbook list", []
+        return _no(said, f"there is no playbook {playbook!r}; see: consulguard playbook list")
     incident = _failing(state, service)
     if incident is None:
-        return None, f"nothing fails in {service!r} that is known as an incident", []
+        return _no(said, f"nothing fails in {service!r} that is known as an incident")
     if state.started(incident.id) is not None:
-        return incident, f"a run is at work on {incident.id} already", []
-    state.orders[incident.id] = Order(playbook=playbook, service=service, who=who)
+        return _no(said, f"not now: a run is at work on {incident.id} already", incident)
+    before = state.orders.get(incident.id)
+    state.orders[incident.id] = Order(playbook=playbook, service=service, who=said.who)
     effects = planning.plan_one(state, incident, at)
-    return incident, _against(state, incident), effects
+    if against := _against(state, incident):
+        if before is not None:
+            state.orders[incident.id] = before
+        elif said.args.get("dry_run") is not True:
+            del state.orders[incident.id]
+        return [*effects, *_no(said, f"not now: {against}", incident)]
+    started = state.started(incident.id) is not None
+    then = "starts" if started else "waits for an approval: consulguard approval list"
+    text = f"{playbook} on {service} ({incident.id}) {then}"
+    return [*effects, Reply(key=said.key, ok=True, text=text, incident=incident.id)]
+
+
+def _no(said: Commanded, text: str, incident: Incident | None = None) -> list[AnyEffect]:
+    known = incident.id if incident is not None else ""
+    return [Reply(key=said.key, ok=False, text=text, blocked=bool(known), incident=known)]
 
 
 def _failing(state: EngineState, service: str) -> Incident | None:

@@ -67,6 +67,17 @@ def test_the_order_ends_with_the_incident():
     assert w.state.orders == {}
 
 
+def test_a_second_order_does_not_take_the_first_one_away():
+    w = world()
+    w.fail(1)
+    w.wait(3, 60)
+    assert order(w, 61.5).ok
+    again = order(w, 62, playbook="drain-and-restart")
+    assert again.blocked
+    assert "a run is at work" in again.text
+    assert [o.playbook for o in w.state.orders.values()] == ["by-hand"]
+
+
 def test_what_cannot_be_done_is_said():
     w = world(usual="auto")
     assert "no playbook 'nothing'" in order(w, 1, playbook="nothing").text

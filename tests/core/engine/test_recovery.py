@@ -1,4 +1,4 @@
-"""An answer that never comes while the process lives: the run is taken up all the same, and nothing is sent twice."""
+"""An answer that never comes while the process lives: the run is taken up, and nothing is sent twice."""
 
 from __future__ import annotations
 
