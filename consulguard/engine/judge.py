@@ -7,6 +7,7 @@ import msgspec
 from consulguard import correlate, guard
 from consulguard.engine.state import EngineState
 from consulguard.events import Looked
+from consulguard.guard.reach import widened
 from consulguard.guard.situation import Situation, Stake
 from consulguard.model import Incident, Intent, Run, Subject, Verdict
 
@@ -40,6 +41,7 @@ def situation(
         matched=matched,
         pauses=tuple(state.pauses),
         open_intents=tuple(r.intent for r in others if r.intent is not None),
+        open_reach=tuple(widened(i.target, state.actions.get(i.action)) for r in others if (i := r.intent)),
         open_budgets=tuple(r.playbook.limits.budget for r in others if r.playbook.limits.budget),
         attempts=tuple(state.attempts),
         record=tuple(state.records.get(run.playbook.id, ())),

@@ -71,7 +71,7 @@ def plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyEf
     run = busy or runs.begin(incident, choice.playbook, subject, at, nth)
     run = msgspec.structs.replace(refreshed(run, subjects), epoch=state.epoch)
     steps = _planned_steps(state, run, incident, len(choice.subjects), at)
-    mode = guard.effective_mode(state.policy.mode, choice.playbook, subject.meta)
+    mode = guard.effective_mode(state.policy.mode, choice.playbook, subject.meta, braked=state.storm.on)
     state.plans[incident.id] = msgspec.structs.replace(
         known, run=run, playbook=choice.playbook, effective_mode=mode, matched=len(choice.subjects), steps=steps
     )

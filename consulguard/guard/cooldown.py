@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime, timedelta
 
 from consulguard.guard.answer import Answer, allow, plural, seconds, strictest, wait
@@ -11,6 +12,7 @@ from consulguard.model import Attempt
 
 MAX_DOUBLINGS = 30
 FAILED = ("failed", "inconclusive")
+SPREAD = 0.2  # more or less: what failed together does not come back together
 
 
 def guard(s: Situation) -> Answer:
@@ -32,13 +34,26 @@ def guard(s: Situation) -> Answer:
 
 
 def _target(s: Situation, mine: list[Attempt]) -> Answer:
-    """``cooldown_s`` doubled with each further start in the window; a playbook's own may only be longer."""
+    """``cooldown_s`` doubled with each further start in the window; a playbook's own may only be longer.
+
+    Give or take a fifth, taken from the last attempt, so that a replay and another replica wait as long.
+    """
     policy, limits = s.policy.guard, s.playbook.limits
     window = max(policy.attempts_window_s, limits.attempts_window_s or 0.0)
     recent = sum((s.at - a.at).total_seconds() < window for a in mine)
     base = max(policy.cooldown_s, limits.cooldown_s or 0.0)
-    rest = max(base, min(base * 2.0 ** min(max(recent - 1, 0), MAX_DOUBLINGS), policy.cooldown_max_s))
+    most = max(base, policy.cooldown_max_s)
+    rest = min(base * 2.0 ** min(max(recent - 1, 0), MAX_DOUBLINGS) * spread(mine), most)
     return _after(s, mine, rest, f"{plural(recent, 'run')} on {s.subject.target.name} lately")
+
+
+def spread(attempts: list[Attempt]) -> float:
+    """What the rest is multiplied with: 0.8 to 1.2, decided by the newest attempt's target and run."""
+    last = max(attempts, key=lambda a: (a.at, a.run), default=None)
+    if last is None:
+        return 1.0
+    seed = hashlib.sha256(f"{last.target}|{last.run}".encode()).hexdigest()[:8]
+    return 1.0 - SPREAD + 2 * SPREAD * int(seed, 16) / 0xFFFFFFFF
 
 
 def _after(s: Situation, attempts: list[Attempt], rest_s: float, what: str) -> Answer:

@@ -8,9 +8,14 @@ from consulguard.guard.empty_selection import narrows_nothing
 from consulguard.model import Mode, Playbook, own_meta
 
 
-def effective_mode(policy_mode: Mode, playbook: Playbook, meta: Mapping[str, str]) -> Mode:
-    """The lowest mode of all that have a say. Pauses and the storm brake are guards of their own."""
-    return lowest(policy_mode, playbook, meta)[0]
+def effective_mode(
+    policy_mode: Mode, playbook: Playbook, meta: Mapping[str, str], *, braked: bool = False
+) -> Mode:
+    """The lowest mode of all that have a say, the storm brake's included: as people are told.
+
+    The guard ``mode`` leaves the brake to the guard ``storm_brake``, which says wait and until when.
+    """
+    return Mode.OBSERVE if braked else lowest(policy_mode, playbook, meta)[0]
 
 
 def lowest(policy_mode: Mode, playbook: Playbook, meta: Mapping[str, str]) -> tuple[Mode, str]:

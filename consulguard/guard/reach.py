@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consulguard.guard.situation import Situation
-from consulguard.model import Attempt, Target
+from consulguard.model import ActionInfo, Attempt, Target
 
 
 def stable_key(target: Target) -> str:
@@ -25,8 +25,12 @@ def touches_nothing(s: Situation) -> bool:
 
 def reach(s: Situation) -> Target:
     """The target, widened to the whole service or node where the action touches that."""
-    target = s.intent.target
-    touches = s.action.touches if s.action is not None else ""
+    return widened(s.intent.target, s.action)
+
+
+def widened(target: Target, action: ActionInfo | None) -> Target:
+    """The whole service or node where the action touches that, else the target."""
+    touches = action.touches if action is not None else ""
     if touches == "node" and target.node:
         return target.of_node()
     if touches == "service" and target.service:

@@ -13,6 +13,7 @@ from consulguard.model import (
     Pause,
     Playbook,
     Subject,
+    Target,
     Value,
     View,
 )
@@ -51,6 +52,7 @@ class Situation(Value, frozen=True, kw_only=True):
     matched: int  # how many subjects the playbook matches at once
     pauses: tuple[Pause, ...] = ()
     open_intents: tuple[Intent, ...] = ()  # of every other run that holds its target, between two steps as well
+    open_reach: tuple[Target, ...] = ()  # of the same intents: what the action touches around the target
     open_budgets: tuple[str, ...] = ()  # the shared budget each of those runs counts against
     attempts: tuple[Attempt, ...] = ()  # newest last, this run's own excluded
     record: tuple[str, ...] = ()  # how the playbook's last runs ended, newest last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consulguard.guard.cooldown import spread
 from consulguard.guard.situation import Stake
 from consulguard.model import Mode, Status, Target
 from consulguard.policy import Budget
@@ -21,6 +22,7 @@ from tests.core.guard.rows import (
 )
 from tests.core.guard.scenes import PAY, RESTART, ROUTE, SHOP, ago, an_attempt, an_intent, instance
 
+REST = 120 * spread([an_attempt(0)])  # decided by the target and the run
 LIMITS: tuple[Row, ...] = (
     Row(
         "too few healthy",
@@ -231,6 +233,19 @@ LIMITS: tuple[Row, ...] = (
         "pay-api is held",
     ),
     Row(
+        "another run whose action touches the whole node",
+        {**policy(**EVERYTHING), "open_intents": (an_intent(instance(1, "shop")),), "open_reach": (N1,)},
+        "target_lock",
+        WAIT,
+        "shop-1 is held by exec.run of other",
+    ),
+    Row(
+        "another run's neighbour on the node",
+        {**policy(**EVERYTHING), "open_intents": (an_intent(instance(1, "shop")),)},
+        "target_lock",
+        ALLOW,
+    ),
+    Row(
         "the same instance, in mid-run",
         {**policy(**EVERYTHING, max_share=1.0), "open_intents": (an_intent(PAY),), "first_effect": False},
         "target_lock",
@@ -242,16 +257,22 @@ LIMITS: tuple[Row, ...] = (
         "target_lock",
         ALLOW,
     ),
-    Row("tried a minute ago", {"attempts": (an_attempt(119),)}, "cooldown", WAIT, "119 s of 120 s"),
-    Row("rested after one", {"attempts": (an_attempt(120),)}, "cooldown", ALLOW),
-    Row("tried twice", {"attempts": (an_attempt(900), an_attempt(239))}, "cooldown", WAIT, "239 s of 240 s"),
-    Row("rested after two", {"attempts": (an_attempt(900), an_attempt(240))}, "cooldown", ALLOW),
+    Row("tried a minute ago", {"attempts": (an_attempt(REST - 1),)}, "cooldown", WAIT, f"of {REST:.0f} s"),
+    Row("rested after one", {"attempts": (an_attempt(REST),)}, "cooldown", ALLOW),
     Row(
-        "counts from the end",
-        {"attempts": (an_attempt(500, ended_at=ago(100)),)},
+        "tried twice",
+        {"attempts": (an_attempt(900), an_attempt(2 * REST - 1))},
         "cooldown",
         WAIT,
-        "100 s of 120 s",
+        f"of {2 * REST:.0f} s",
+    ),
+    Row("rested after two", {"attempts": (an_attempt(900), an_attempt(2 * REST))}, "cooldown", ALLOW),
+    Row(
+        "counts from the end",
+        {"attempts": (an_attempt(500, ended_at=ago(REST - 5)),)},
+        "cooldown",
+        WAIT,
+        f"{REST - 5:.0f} s of {REST:.0f} s",
     ),
     Row(
         "the instance was replaced",
@@ -279,7 +300,7 @@ LIMITS: tuple[Row, ...] = (
         {"attempts": (an_attempt(500),), "playbook": {"limits": {"cooldown_s": 900.0}}},
         "cooldown",
         WAIT,
-        "of 900 s",
+        f"of {900 * REST / 120:.0f} s",
     ),
     Row("fresh, in mid-run", {"attempts": (an_attempt(20),), "first_effect": False}, "cooldown", ALLOW),
     Row(

@@ -16,11 +16,14 @@ def playbook(mode: Mode = Mode.AUTO, **changes: object) -> Playbook:
     return Playbook(id="p", digest="d", source="p.yaml:1", mode=mode, **fields)  # type: ignore[arg-type]
 
 
-@given(st.sampled_from(Mode), st.sampled_from(Mode), st.sampled_from(Mode) | st.none(), st.booleans())
-def test_it_is_the_lowest_of_all(ours: Mode, its: Mode, services: Mode | None, verify: bool) -> None:
+@given(
+    st.sampled_from(Mode), st.sampled_from(Mode), st.sampled_from(Mode) | st.none(), st.booleans(), st.booleans()
+)
+def test_it_is_the_lowest_of_all(ours: Mode, its: Mode, services: Mode | None, verify: bool, braked: bool) -> None:
     meta = {} if services is None else {"consulguard.io/mode": services.value}
     words = [ours, its, services or Mode.AUTO, Mode.AUTO if verify else Mode.APPROVE]
-    found = effective_mode(ours, playbook(its, verify=Verify() if verify else None), meta)
+    words += [Mode.OBSERVE] if braked else []
+    found = effective_mode(ours, playbook(its, verify=Verify() if verify else None), meta, braked=braked)
     assert found.rank == min(w.rank for w in words)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from consulguard.guard import ORDER, combine, judge
 from consulguard.guard.min_healthy import DOWN
 from consulguard.guard.situation import Situation, Storm
@@ -88,6 +89,8 @@ def situations(draw: st.DrawFn) -> Situation:
         first_effect=rarely(True, st.booleans()),
         policy={
             "guard": {
+                "window": rarely("", st.sampled_from(["shut", "dark", "nobody's"])),
+                "windows": {"shut": SHUT, "dark": DARK},
                 "max_open_per_service": draw(st.integers(1, 4)),
                 "max_share": draw(st.sampled_from([0.1, 0.5, 1.0])),
             }
@@ -139,9 +142,21 @@ WORSE: dict[str, Callable[[Situation], Situation]] = {
     "left alone": lambda s: change(s, subject={"meta": {"consulguard.io/skip": "1"}}),
     "outside the window": lambda s: change(s, policy={"guard": {"window": "shut", "windows": {"shut": SHUT}}}),
     "a blackout": lambda s: change(s, policy={"guard": {"window": "dark", "windows": {"dark": DARK}}}),
+    "flapping": lambda s: change(s, subject={"state": State.FLAPPING}) if s.subject.state is State.CRITICAL else s,
+    "did not help lately": lambda s: change(s, record=(*s.record, "failed", "failed", "failed")),
+    "tried often": lambda s: change(s, attempts=(*s.attempts, *(an_attempt(50, playbook="drain"),) * 2)),
+    "nothing matched": lambda s: change(s, matched=0),
     "a stricter floor": lambda s: change(s, policy={"guard": {"min_healthy": 0.9}}),
     "denied": lambda s: change(s, policy={"guard": {"deny": ("pay-api", "shop", "cart")}}),
 }
+
+
+@pytest.mark.parametrize("name", [name for name, _ in ORDER])
+def test_every_guard_knows_a_way_of_getting_worse(name: str) -> None:
+    """Else the property below says nothing about it."""
+    calm = scene()
+    assert GUARDS[name](calm).decision is Decision.ALLOW
+    assert any(GUARDS[name](worse(calm)).decision is not Decision.ALLOW for worse in WORSE.values())
 
 
 @settings(max_examples=300)
@@ -244,6 +259,24 @@ def test_a_run_start_is_within_pace_and_budget(attempts: list[Any], first: bool)
     if not first:
         for name in ("blast_radius", "cooldown", "attempt_cap", "hold_down"):
             assert GUARDS[name](s).decision is Decision.ALLOW
+
+
+@given(st.integers(1, 6), st.text(max_size=8), st.sampled_from([None, 60.0, 900.0, 9000.0]))
+def test_a_rest_is_doubled_give_or_take_a_fifth_and_decided_by_the_run(
+    tries: int, run: str, own: float | None
+) -> None:
+    attempts = [an_attempt(10.0 * (tries - n), run=f"{run}{n}") for n in range(tries)]
+    s = scene(attempts=tuple(attempts), playbook={"limits": {"cooldown_s": own}})
+    answer = GUARDS["cooldown"](s)
+    assert answer.retry_at is not None
+    rest = (answer.retry_at - attempts[-1].at).total_seconds()
+    base = max(120.0, own or 0.0)
+    plain = base * 2 ** (tries - 1)
+    most = max(3600.0, base)
+    assert min(0.8 * plain, most) - 0.01 <= rest <= min(1.2 * plain, most) + 0.01
+    assert GUARDS["cooldown"](s) == answer
+    others = [GUARDS["cooldown"](change(s, attempts=(an_attempt(10, run=f"r{n}"),))) for n in range(9)]
+    assert len({answer.retry_at for answer in others}) > 1
 
 
 @given(st.lists(ATTEMPTS, max_size=40))
