@@ -116,20 +116,10 @@ class Bot:
         code = await self._end(signal.SIGTERM)
         assert code in (0, None, -signal.SIGTERM), self.output()  # the last: before it could listen
 
-    def signal(self, what: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(what)
-
     @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
-
-    async def ended(self, within_s: float = 60.0) -> int:
-        """Wait until it has ended by itself; its exit code."""
-        code = await self._ended(within_s)
-        self._process = None
-        return code
 
     async def _end(self, how: signal.Signals) -> int | None:
         if self._process is None:
