@@ -64,6 +64,9 @@ STORIES: dict[str, Story] = {
     "restart-instance-over-http": Story(
         trouble=Trouble(service="search"), scope="instance", meta={"consulguard-restart-job": "search-restart"}
     ),
+    "restart-instance-over-ssh": Story(
+        trouble=Trouble(service="checkout"), scope="instance", meta={"consulguard-ssh-unit": "shop-checkout"}
+    ),
     "restart-dead-sidecar": Story(
         trouble=Trouble(service="cart", check="service:cart-1-sidecar-proxy:1"),
         scope="instance",
