@@ -83,10 +83,7 @@ class Sshd:
     # ---- life
 
     def open(self) -> Self:
-        for name in ("host", "client", "other"):
-            if not (self.folder / name).exists():
-                keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
-                subprocess.run(keygen, check=True, timeout=60)
+        self._make_keys()
         self.fresh()
         self.known_hosts.write_text(f"{self.node} {self.public('host')}")
         text = _EFFECT.format(
@@ -109,6 +106,14 @@ class Sshd:
         self._wait()
         return self
 
+    def _make_keys(self) -> None:
+        keygen = ["ssh-keygen", "-q"]
+        for name in ("host", "client", "other", "ca"):
+            whole = [*keygen, "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
+            subprocess.run(whole, check=True, timeout=60)
+        ca, host = str(self.folder / "ca"), str(self.folder / "host.pub")
+        subprocess.run([*keygen, "-s", ca, "-I", "test", "-h", "-n", self.node, host], check=True, timeout=60)
+
     def close(self) -> None:
         if self._process is not None:
             self._process.terminate()
@@ -130,6 +135,7 @@ class Sshd:
         lines = {
             "ListenAddress": f"127.0.0.1:{self.port}",
             "HostKey": self.folder / "host",
+            "HostCertificate": self.folder / "host-cert.pub",
             "AuthorizedKeysFile": self.folder / "authorized_keys",
             "PidFile": self.folder / "sshd.pid",
             "UsePAM": "no",

@@ -202,6 +202,18 @@ class TestWhoIsTrusted:
         assert (result.outcome, why in result.detail) == (Outcome.FAILED, True), result.detail
         assert fenced.effects() == []
 
+    async def test_a_host_certificate_is_for_the_nodes_name(self, fenced: Sshd, tmp_path: Path) -> None:
+        known = tmp_path / "known"
+        known.write_text(f"@cert-authority * {fenced.public('ca')}")
+        good = await do(restart(fenced), over(fenced, known_hosts=str(known)))
+        assert good.outcome is Outcome.DONE, good.detail
+        target = msgspec.structs.replace(INSTANCE, node="impostor")
+        wanted = restart(fenced, target=target, id="run-1/0/2")
+        hosts = {"impostor": ("127.0.0.1", fenced.port)}
+        bad = await do(wanted, over(fenced, known_hosts=str(known), hosts=hosts))
+        assert (bad.outcome, "host key" in bad.detail) == (Outcome.FAILED, True), bad.detail
+        assert len(fenced.effects()) == 1
+
     async def test_a_key_the_target_does_not_know(self, fenced: Sshd) -> None:
         result = await do(restart(fenced), over(fenced, key_file=str(fenced.folder / "other")))
         assert (result.outcome, "does not take our key" in result.detail) == (Outcome.FAILED, True)

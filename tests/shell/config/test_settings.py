@@ -127,6 +127,50 @@ def test_prometheus_is_asked_where_and_as_the_file_says(house, tmp_path):
         settings.act_settings(house(text % "ca"))
 
 
+class TestSsh:
+    TEXT = "actions: {ssh: {user: cg, key_file: key, known_hosts: known%s}}\n"
+
+    @pytest.fixture(autouse=True)
+    def files(self, house, tmp_path):
+        for name, mode in (("key", 0o600), ("known", 0o644)):
+            (tmp_path / name).write_text("hunter2")
+            (tmp_path / name).chmod(mode)
+
+    def test_nothing_said_nothing_reached(self, house):
+        assert settings.act_settings(house()).ssh is None
+
+    def test_what_is_said(self, house, tmp_path):
+        hosts = "{a: a.example, b: '10.0.0.2:22', c: '[::1]:3'}"
+        more = f", port: 2022, wrapper: false, connect_timeout: 3s, hosts: {hosts}"
+        ssh = settings.act_settings(house(self.TEXT % more)).ssh
+        assert (ssh.user, ssh.wrapper, ssh.port, ssh.connect_timeout_s) == ("cg", False, 2022, 3.0)
+        assert (ssh.key_file, ssh.known_hosts) == (str(tmp_path / "key"), str(tmp_path / "known"))
+        assert ssh.hosts == {"a": ("a.example", 2022), "b": ("10.0.0.2", 22), "c": ("::1", 3)}
+
+    def test_half_of_it(self, house):
+        with pytest.raises(ConfigError, match="also needs key_file and known_hosts"):
+            settings.act_settings(house("actions: {ssh: {user: cg}}\n"))
+
+    @pytest.mark.parametrize("name", ["key", "known"])
+    def test_files_that_others_may_change_or_read(self, house, tmp_path, name):
+        (tmp_path / name).chmod(0o664)
+        with pytest.raises(UnsafeFile, match=f"{name}; run: chmod") as caught:
+            settings.act_settings(house(self.TEXT % ""))
+        assert "hunter2" not in str(caught.value)
+        (tmp_path / name).unlink()
+        with pytest.raises(ConfigError, match="No such file"):
+            settings.act_settings(house(self.TEXT % ""))
+
+    @pytest.mark.parametrize(
+        "more",
+        ["hosts: {a: 'x y'}", "hosts: {a: 'x:0'}", "hosts: {a: 'x:99999'}", "hosts: {a: '-oProxyCommand=x'}",
+         "hosts: {a: 'root@x'}", "hosts: {a: '::1'}", "connect_timeout: 21s", "port: 0", "password: x"],
+    )  # fmt: skip
+    def test_what_is_refused(self, house, more):
+        with pytest.raises(ConfigError):
+            settings.act_settings(house(self.TEXT % f", {more}"))
+
+
 def test_a_socket_needs_a_short_name(house, tmp_path):
     with pytest.raises(ConfigError, match="longer than the 107 bytes"):
         settings.socket_path(house(f"journal: {{path: {'x' * 150}/j.sqlite}}\n"))
