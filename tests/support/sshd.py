@@ -77,12 +77,14 @@ class Sshd:
         self.record, self.gate, self.pids = (folder / name for name in ("record", "gate", "pids"))
         self.state, self.allow = folder / "state", folder / "allow.json"
         self.known_hosts = folder / "known_hosts"
+        self.program = [sys.executable, "-IS", consulguard_exec.__file__]
         self._log = folder / "sshd.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     # ---- life
 
-    def open(self) -> Self:
+    def prepare(self) -> list[str]:
+        """Write all it needs; the command that starts it."""
         self._make_keys()
         self.fresh()
         self.known_hosts.write_text(f"{self.node} {self.public('host')}")
@@ -93,17 +95,21 @@ class Sshd:
         Path(self.effect).chmod(0o755)
         (self.folder / "authorized_keys").write_text(f"{self._limits()}{self.public('client')}")
         (self.folder / "sshd_config").write_text(self._config())
+        return [need_sshd(), "-f", str(self.folder / "sshd_config"), "-D", "-e"]
+
+    def open(self) -> Self:
+        command = self.prepare()
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [need_sshd(), "-f", str(self.folder / "sshd_config"), "-D", "-e"],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self._wait()
+        self.wait(self._process)
         return self
 
     def _make_keys(self) -> None:
@@ -120,14 +126,14 @@ class Sshd:
             self._process.wait(20)
             self._process = None
 
-    def _wait(self) -> None:
-        assert self._process is not None
+    def wait(self, process: subprocess.Popen[bytes]) -> None:
+        """Until it speaks; ``process`` is what must be alive for that."""
         end = time.monotonic() + 60
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                 if connection.recv(4) == b"SSH-":
                     return
-            assert self._process.poll() is None, self.log()
+            assert process.poll() is None, self.log()
             assert time.monotonic() < end, self.log()
             time.sleep(0.05)
 
@@ -155,7 +161,7 @@ class Sshd:
     @property
     def forced(self) -> str:
         """The wrapper's command line."""
-        words = [sys.executable, "-IS", consulguard_exec.__file__, "--allow", self.allow, "--state", self.state]
+        words = [*self.program, "--allow", self.allow, "--state", self.state]
         return shlex.join(map(str, words))
 
     # ---- what it knows, and what happened
@@ -194,7 +200,7 @@ class Sshd:
         return self.log().count("Connection from ")
 
     def log(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
 @asynccontextmanager
