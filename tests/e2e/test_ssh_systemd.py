@@ -1,4 +1,4 @@
-"""A real unit under a real systemd hangs; the shipped playbook restarts it over a real sshd, through the wrapper."""
+"""A real unit under a real systemd hangs; the shipped playbook restarts it over a real sshd and the wrapper."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Sshd]:
-    """A machine that boots with the backend's unit and with sshd, whose only key runs the wrapper, copied there."""
+    """A machine that boots the backend's unit and an sshd whose only key runs the wrapper, copied there."""
     need_systemd()
     folder = tmp_path_factory.mktemp("node")
     sshd = Sshd(folder)
@@ -106,10 +106,15 @@ def rest_of(bot: Bot) -> str:
     return next((text for text in told if text), "")
 
 
+def kept(node: Sshd) -> set[Path]:
+    """The attempts the wrapper remembers."""
+    return set((node.state / "attempts").glob("*.json"))
+
+
 async def test_a_unit_that_hangs_is_restarted_once(
     node: Sshd, port: int, real_consul_module: RealConsul, tmp_path: Path
 ) -> None:
-    consul = real_consul_module.address
+    consul, before = real_consul_module.address, kept(node)
     await register(consul, port)
     await eventually(lambda: health(consul), lambda status: status == "passing", within_s=60)
     ssh = node.settings()
@@ -133,16 +138,16 @@ async def test_a_unit_that_hangs_is_restarted_once(
     assert backend_pid(port) not in (0, first)
     record = journal.read(bot.journal)
     assert [i["action"] for i in record.intents] == ["consul.maintenance", "ssh.run", "consul.maintenance"]
-    assert len(list((node.state / "attempts").glob("*.json"))) == 1
+    assert len(kept(node) - before) == 1
 
 
 async def test_a_unit_that_is_not_there_and_one_that_is_not_allowed(node: Sshd) -> None:
     target = Target(dc="dc1", service="web", node=node.node, instance="web-1")
-    ctx = context("http://127.0.0.1:9", ActSettings(ssh=node.settings()), fence=lambda: 1000)
+    ctx = context("http://127.0.0.1:9", ActSettings(ssh=node.settings()), fence=lambda: 1)
     for unit, why in (("shop-nothing", "not found"), ("ssh-test", "does not hold")):
         params = {"argv": [SYSTEMCTL, "restart", unit]}
         soon = CLOCK.now() + timedelta(minutes=1)
         result = await do(
-            intent("ssh.run", params, id=f"{unit}/0/1", target=target, epoch=1000, expires_at=soon), ctx
+            intent("ssh.run", params, id=f"{unit}/0/1", target=target, epoch=1, expires_at=soon), ctx
         )
         assert (result.outcome, why in result.detail) == (Outcome.FAILED, True), result.detail

@@ -1,6 +1,6 @@
 """A machine with a real systemd as PID 1: a container over this machine's own files, changes go to memory.
 
-Nothing is downloaded or unpacked. The container shares our network, so what listens there on loopback listens here.
+Nothing is downloaded or unpacked. The network is ours: what listens there on loopback listens here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def need_systemd() -> None:
 
 
 class Machine:
-    """``units``: file name to text; those that are services are started. ``folder`` is at the same place inside."""
+    """``units``: file name to text, all of them started. ``folder`` is at the same place inside."""
 
     def __init__(self, folder: Path, units: dict[str, str]) -> None:
         self._folder, self._units = folder, units
