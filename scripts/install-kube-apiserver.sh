@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# Put a real kube-apiserver where our tests find it: scripts/install-kube-apiserver.sh [DIR]
+# Put a real kube-apiserver and the etcd it needs where our tests find them: scripts/install-kube-apiserver.sh [DIR]
 #
 # DIR is ${XDG_CACHE_HOME:-~/.cache}/consulguard/kube-apiserver unless given: outside the checkout, so that it is
 # built once. Debian ships the source of Kubernetes 1.20.2 with every library inside, so this is apt's own signature
 # check, Debian's own Go, and nothing from a Go proxy. It takes some minutes the first time; the build tree (4 GB)
-# goes away at the end. apt works on lists in a temporary folder; only the build tools are installed on the system.
+# goes away at the end. apt works on lists in a temporary folder; only missing build tools are installed on the
+# system. etcd is unpacked, not installed: its package would start a service.
 set -euo pipefail
 
 release='v1.20.2'
 keyring='/usr/share/keyrings/debian-archive-keyring.gpg'
 
 target=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/consulguard/kube-apiserver}
-binary=$target/kube-apiserver
 
 die() { echo "install-kube-apiserver: $*" >&2; exit 1; }
 
-if [ -x "$binary" ]; then
-  echo "$binary"
+complete() { [ -x "$target/kube-apiserver" ] && [ -x "$target/etcd" ]; }
+
+if complete; then
+  echo "$target"
   exit 0
 fi
 
@@ -26,17 +28,20 @@ command -v apt-get >/dev/null || die "apt-get is missing; point CONSULGUARD_KUBE
 mkdir -p "$target"
 exec 9>"$target/.lock"
 flock 9 # two at once would both build
-if [ -x "$binary" ]; then
-  echo "$binary"
+if complete; then
+  echo "$target"
   exit 0
 fi
 
 need=()
-for pair in go:golang-go dpkg-source:dpkg-dev rsync:rsync jq:jq make:make; do
-  command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
-done
+if [ ! -x "$target/kube-apiserver" ]; then
+  for pair in go:golang-go dpkg-source:dpkg-dev rsync:rsync jq:jq make:make; do
+    command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
+  done
+fi
 if [ ${#need[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || die "missing: ${need[*]} (apt-get install)"
+  apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 \
     "${need[@]}" >/dev/null
 fi
@@ -47,12 +52,14 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(SUITE) $(CODENAME) $(ORIGI
 [ -n "$mirror" ] || die "no Debian mirror in this machine's apt sources (run apt-get update first)"
 
 work=$(mktemp -d "$target/build.XXXXXX")
-mkdir -p "$work"/sources.d "$work"/state/lists/partial "$work"/cache/archives/partial "$work"/source
+log=$work/log
+# Whatever fails ends the script; what was said last is shown. Go writes its folders read-only.
+trap 'rc=$?; [ $rc = 0 ] || tail -n 20 "$log" >&2; chmod -R u+w "$work"; rm -rf "$work"; exit $rc' EXIT
+mkdir -p "$work"/sources.d "$work"/state/lists/partial "$work"/cache/archives/partial "$work"/source "$work"/etcd
 : >"$work/state/status"
-printf 'deb-src [signed-by=%s] %s bookworm main\n' "$keyring" "$mirror" >"$work/sources.list"
-if [ "$(id -u)" = 0 ] && id _apt >/dev/null 2>&1; then
-  chown -R _apt "$work/state" "$work/cache"
-fi
+for kind in deb deb-src; do
+  printf '%s [signed-by=%s] %s bookworm main\n' "$kind" "$keyring" "$mirror"
+done >"$work/sources.list"
 
 own_apt() {
   apt-get -qq \
@@ -62,24 +69,30 @@ own_apt() {
     -o APT::Get::AllowUnauthenticated=false "$@"
 }
 
-# Whatever fails from here on ends the script; what was said last is shown.
-log=$work/log
-trap 'rc=$?; [ $rc = 0 ] || tail -n 20 "$log" >&2; chmod -R u+w "$work"; rm -rf "$work"; exit $rc' EXIT
-build() {
-  own_apt update
+etcd() {
+  cd "$work/etcd"
+  own_apt download etcd-server
+  dpkg-deb --extract etcd-server_*.deb .
+  usr/bin/etcd --version
+  cp usr/bin/etcd "$target/etcd.new"
+  mv "$target/etcd.new" "$target/etcd" # whole or not at all
+}
+
+apiserver() {
   cd "$work/source"
   own_apt source kubernetes
   cd kubernetes-*/
   export PATH="/usr/bin:$PATH" HOME="$work" GOPATH="$work/go" GOCACHE="$work/go-cache"
-  export GOPROXY=off GOFLAGS=-mod=vendor GOTOOLCHAIN=local
+  export GOPROXY=off GOFLAGS=-mod=vendor CGO_ENABLED=0
   export KUBE_GIT_VERSION=$release KUBE_GIT_MAJOR=1 KUBE_GIT_MINOR=20 KUBE_GIT_COMMIT=debian KUBE_GIT_TREE_STATE=clean
   make kube-apiserver GOLDFLAGS='-s -w'
+  built=$(find _output -type f -name kube-apiserver -perm -u+x | head -n 1)
+  "$built" --version | grep -x "Kubernetes $release" # it runs on this machine
+  cp "$built" "$target/kube-apiserver.new"
+  mv "$target/kube-apiserver.new" "$target/kube-apiserver"
 }
-build >"$log" 2>&1
 
-built=$(find "$work"/source/kubernetes-*/_output -type f -name kube-apiserver -perm -u+x | head -n 1)
-[ -n "$built" ] || die "the build left no kube-apiserver"
-"$built" --version | grep -qx "Kubernetes $release" || die "the binary does not run on this machine"
-cp "$built" "$binary.new"
-mv "$binary.new" "$binary" # whole or not at all
-echo "$binary"
+own_apt update >"$log" 2>&1
+[ -x "$target/etcd" ] || (etcd) >>"$log" 2>&1
+[ -x "$target/kube-apiserver" ] || (apiserver) >>"$log" 2>&1
+echo "$target"

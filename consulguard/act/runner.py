@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import structlog
 
@@ -27,6 +27,12 @@ class Performer(Protocol):
     async def run(self, intent: Intent, ctx: ActContext) -> Result: ...
     async def undo(self, intent: Intent, ctx: ActContext) -> Result: ...
     async def probe(self, intent: Intent, ctx: ActContext) -> Outcome: ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """An action that may have something against the moment; one that brings its own ``Performer`` need not."""
+
     async def ready(self, intent: Intent, ctx: ActContext) -> str: ...
 
 
@@ -98,7 +104,8 @@ async def ready(intent: Intent, actions: Actions, ctx: ActContext) -> tuple[str,
 async def _ready(intent: Intent, actions: Actions, ctx: ActContext) -> str | Ending:
     try:
         async with asyncio.timeout(PROBE_WITHIN_S):
-            return await _find(intent, actions).ready(intent, ctx)
+            action = _find(intent, actions)
+            return await action.ready(intent, ctx) if isinstance(action, Cautious) else ""
     except TimeoutError as error:
         return unknown(f"could not look: {error or f'no answer within {PROBE_WITHIN_S:g} s'}")
 

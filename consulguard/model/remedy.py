@@ -75,6 +75,7 @@ class Step(Value, frozen=True, kw_only=True):
 class Verify(Value, frozen=True, kw_only=True):
     within_s: float = 120.0
     passing_for: int = 3  # good observations newer than the effect
+    replaced: bool = False  # the instance may come back under another id, as a pod does
     dependents_depth: int = 0
     dependents_required: bool = False
     prometheus: Query | None = None  # look-ups not yet made

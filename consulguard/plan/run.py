@@ -294,12 +294,18 @@ def _weigh(run: Run, looked: Looked) -> tuple[bool, str]:
     if looked.error:
         return False, ""
     dependents_good = all(s is Status.PASSING for s in looked.dependents.values())
-    target_good = looked.status is Status.PASSING and looked.index > run.effect_index
+    passing = looked.status is Status.PASSING or (spec.replaced and _replaced(run, looked))
+    target_good = passing and looked.index > run.effect_index
     if not (target_good or spec.passing_for == 0) or not (dependents_good or not spec.dependents_required):
         return False, "not healthy"  # whatever the query would say
     if run.query is None or looked.query_ok:
         return True, ""
     return False, "" if looked.query_ok is None else looked.query_text
+
+
+def _replaced(run: Run, looked: Looked) -> bool:
+    """The instance has left, and one more of its service is healthy than when it was to be cured."""
+    return looked.status is Status.ABSENT and looked.healthy > run.subject.healthy
 
 
 def _unseen(looked: Looked) -> str:

@@ -178,6 +178,7 @@ class StepModel(Strict):
 
 class VerifyTargetModel(Strict):
     passing_for: int = Field(3, ge=0, le=20, description="good looks in a row; 0: only the dependents count")
+    replaced: bool = Field(False, description="the instance may be gone if one more of its service passes instead")
 
 
 class DependentsModel(Strict):
@@ -205,6 +206,7 @@ class VerifyModel(Strict):
         return Verify(
             within_s=self.within,
             passing_for=self.target.passing_for,
+            replaced=self.target.replaced,
             dependents_depth=self.dependents.depth if self.dependents else 0,
             dependents_required=self.dependents.required if self.dependents else False,
             prometheus=self.prometheus.build() if self.prometheus else None,

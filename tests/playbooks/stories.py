@@ -115,6 +115,16 @@ STORIES: dict[str, Story] = {
         scope="service",
         meta={"consulguard-shed-caller": "reports"},
     ),
+    "restart-pod": Story(
+        trouble=Trouble(service="stock"),
+        scope="instance",
+        meta={"consulguard-restart-pod": "allow", "pod-name": "stock-5d9c-x7k2p", "k8s-namespace": "shop"},
+    ),
+    "restart-workload": Story(
+        trouble=Trouble(service="auth", numbers=(1, 2, 3)),
+        scope="service",
+        meta={"consulguard-restart-workload": "allow", "k8s-service-name": "auth", "k8s-namespace": "shop"},
+    ),
     "tell-people": Story(trouble=Trouble(service="mail", numbers=(1, 2, 3)), scope="service", meta={}),
 }
 

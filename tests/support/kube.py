@@ -25,13 +25,19 @@ PATCH = "application/merge-patch+json"
 def find_apiserver() -> Path | None:
     """``$CONSULGUARD_KUBE_APISERVER``, else where scripts/install-kube-apiserver.sh puts it, else None."""
     named = os.environ.get("CONSULGUARD_KUBE_APISERVER")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    found = Path(named) if named else home / "consulguard/kube-apiserver/kube-apiserver"
+    found = Path(named) if named else _cache() / "kube-apiserver"
     return found if os.access(found, os.X_OK) else None
 
 
-def find_etcd() -> str | None:
-    return shutil.which("etcd")
+def find_etcd() -> Path | None:
+    """Where the same script puts it, else on PATH, else None."""
+    cached = _cache() / "etcd"
+    on_path = shutil.which("etcd")
+    return cached if os.access(cached, os.X_OK) else Path(on_path) if on_path else None
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "consulguard/kube-apiserver"
 
 
 def lax() -> ssl.SSLContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
-from consulguard.act.base import ActContext, Action, Ending, done, failed
+from consulguard.act.base import ActContext, Action, Ending, done, failed, unknown
 from consulguard.act.kubernetes.api import Kube, cluster
 from consulguard.act.kubernetes.mapping import (
     all_in,
@@ -70,10 +70,11 @@ class OnWorkload(Action[P], Generic[P]):
         async with cluster(ctx) as kube:
             try:
                 workload, index = await meant(kube, params, intent.target, ctx)
-            except ActionRefused:  # our own first try may have replaced the pod by which it was to be found
-                marked = await self._marked(kube, params, intent)
-                if marked is None:
-                    raise
+            except ActionRefused as refusal:
+                # Our own first try may have replaced the pod by which it was to be found: its mark tells.
+                marked = await self._searched(kube, params, intent, refusal)
+                if isinstance(marked, Ending):
+                    return marked
                 workload, index = marked, 0
             place = Place(params.namespace, workload, index)
             if written_by(workload.metadata, intent):
@@ -124,6 +125,12 @@ class OnWorkload(Action[P], Generic[P]):
             if written_by(workload.metadata, intent):
                 return workload
         return None
+
+    async def _searched(self, kube: Kube, params: P, intent: Intent, refusal: ActionRefused) -> Workload | Ending:
+        try:
+            return await self._marked(kube, params, intent) or failed(str(refusal))
+        except ActionRefused as error:
+            return unknown(f"{refusal}; whether an earlier try has written it cannot be seen: {error}")
 
     async def _write(self, kube: Kube, place: Place, change: Change, intent: Intent, ctx: ActContext) -> Ending:
         meta, workload = place.workload.metadata, place.workload

@@ -7,6 +7,7 @@ class attribute ``example`` (params) and is tested with that, else with no param
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,8 +19,8 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from consulguard.act import ActContext, Action, ActSettings, HttpHost, Prometheus
-from consulguard.act.runner import perform, probe
+from consulguard.act import ActContext, Action, ActSettings, HttpHost, KubeSettings, Prometheus
+from consulguard.act.runner import perform, probe, ready
 from consulguard.errors import ActionRefused
 from consulguard.model import ActionInfo, Intent, Outcome, Result
 
@@ -47,10 +48,48 @@ def example(name: str, address: str = "http://127.0.0.1:9") -> dict[str, Any]:
         "exec.run": {"argv": ["/bin/sleep", "60"], "idempotent": False},
         "prometheus.query": {"query": "up", "expect": "== 1"},
         "ssh.run": {"argv": ["/bin/sleep", "60"]},
+        "kubernetes.rollout_restart": {"namespace": "shop", "pod": "web-1"},
+        "kubernetes.delete_pod": {"namespace": "shop", "pod": "web-1"},
+        "kubernetes.evict_pod": {"namespace": "shop", "pod": "web-1"},
+        "kubernetes.scale": {"namespace": "shop", "workload": "deployment/web", "replicas": 4},
+        "kubernetes.rollback": {"namespace": "shop", "workload": "deployment/web"},
+        "kubernetes.cordon": {"node": "local"},
         "wait": {"seconds": 60},
         "notify": {"text": "the standby takes over"},
     }
     return ours[name] if name in ours else dict(getattr(KINDS[name], "example", {}))
+
+
+META = {"pod-name": "web-1"}
+KUBECONFIG = """
+clusters: [{name: c, cluster: {server: "%s"}}]
+users: [{name: u, user: {}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+
+
+def thing(name: str, owner: str = "", **more: Any) -> dict[str, Any]:
+    """A Kubernetes object."""
+    owners = [{"kind": owner, "name": "web", "uid": "u-web", "controller": True}] if owner else []
+    meta = {"name": name, "uid": f"u-{name}", "resourceVersion": "1", "ownerReferences": owners}
+    return {"metadata": meta, **more}
+
+
+TEMPLATES: list[dict[str, Any]] = [{"template": {"spec": {"hostname": name}}} for name in ("old", "new")]
+UPDATED = {"updatedReplicas": 1}
+KUBERNETES: dict[str, Any] = {
+    "/api/v1": {"resources": [{"name": "pods/eviction", "version": "v1"}]},
+    "/api/v1/namespaces/shop/pods/web-1": thing("web-1", "StatefulSet"),
+    "/apis/apps/v1/namespaces/shop/statefulsets/web": thing("web", spec=TEMPLATES[1], status=UPDATED),
+    "/apis/apps/v1/namespaces/shop/deployments/web": thing("web", spec=TEMPLATES[1], status=UPDATED),
+    "/apis/apps/v1/namespaces/shop/replicasets": {
+        "items": [thing(str(n), "Deployment", spec=spec) for n, spec in enumerate(TEMPLATES)]
+    },
+    "/api/v1/nodes/local": thing("local"),
+}
+for number, item in enumerate(KUBERNETES["/apis/apps/v1/namespaces/shop/replicasets"]["items"], 1):
+    item["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": str(number)}
 
 
 class Recording:
@@ -65,13 +104,13 @@ class Recording:
         if request.method != "GET":
             await self.over.wait()
         found: dict[str, Any] = {
-            "/v1/catalog/node/local": {"Node": {"Address": "127.0.0.1"}, "Services": {"web-1": {}}},
+            "/v1/catalog/node/local": {"Node": {"Address": "127.0.0.1"}, "Services": {"web-1": {"Meta": META}}},
             "/v1/agent/members": [{"Name": "local", "Status": 4}],
             "/v1/health/node/local": [{"CheckID": "serfHealth", "Status": "critical"}],
             "/v1/agent/self": {"Config": {"NodeName": "local", "Version": "1.8.7"}},
             "/v1/agent/service/web-1": {"ID": "web-1"},
             "/v1/agent/checks": {},
-        }
+        } | KUBERNETES
         if request.path in found:
             return web.Response(body=msgspec.json.encode(found[request.path]))
         return web.Response(status=404)
@@ -79,11 +118,15 @@ class Recording:
 
 @asynccontextmanager
 async def recording() -> AsyncIterator[tuple[Recording, str, ActContext]]:
+    # Loaded when it is first needed, and that may take longer than these tests wait.
+    await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.config")
     server = Recording()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ssh = await stack.enter_async_context(mute_ssh(folder))
         address = await stack.enter_async_context(serve(server.handle))
+        config = folder / "kubeconfig"
+        config.write_text(KUBECONFIG % address)
         settings = ActSettings(
             allowed_hosts=(HttpHost(url=address, private=True),),
             allowed_commands=("/bin/sleep",),
@@ -91,6 +134,7 @@ async def recording() -> AsyncIterator[tuple[Recording, str, ActContext]]:
             prometheus=Prometheus(address=address),
             ssh=ssh,
             kill_grace_s=0.2,
+            kubernetes=KubeSettings(kubeconfig=str(config), namespaces=("shop",), cordon=True),
         )
         ctx = context(address, settings)
         async with ctx.consul:
@@ -203,6 +247,13 @@ async def test_a_probe_only_reads(name: str) -> None:
         wanted = intent(name, example(name, address))
         result = await probe(wanted, {name: KINDS[name]()}, ctx)
         assert result.outcome in (Outcome.DONE, Outcome.RETRY, Outcome.UNKNOWN)
+        assert set(server.asked) <= {"GET"}
+
+
+@EACH
+async def test_whether_it_is_ready_only_reads(name: str) -> None:
+    async with recording() as (server, address, ctx):
+        assert await ready(intent(name, example(name, address)), {name: KINDS[name]()}, ctx) == ()
         assert set(server.asked) <= {"GET"}
 
 

@@ -239,6 +239,28 @@ SEEING: tuple[Row, ...] = (
         WAIT,
         "cannot be evaluated",
     ),
+    Row(
+        "a rollout under way",
+        looked(holds=("a rollout is in progress",)),
+        "rollout",
+        WAIT,
+        "rollout is in progress",
+    ),
+    Row(
+        "a rollout in mid-run",
+        {"looked": {"holds": ("a rollout is in progress", "and more")}, "first_effect": False},
+        "rollout",
+        WAIT,
+        "in progress; and more",
+    ),
+    Row("no rollout", looked(holds=()), "rollout", ALLOW, "no rollout is in the way"),
+    Row(
+        "a rollout is asked for later",
+        {"phase": "plan", "looked": None},
+        "rollout",
+        ALLOW,
+        "just before the effect",
+    ),
     Row("flapping", {"subject": {"state": State.FLAPPING}}, "flapping", WAIT, "nothing is done until it is calm"),
     Row(
         "flapping, which the playbook is for",

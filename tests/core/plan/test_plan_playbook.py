@@ -134,6 +134,7 @@ STEPS = TEXT[TEXT.index("steps:\n") : TEXT.index("verify:")]
         (DRAIN, '{"${target.service}": 1}', "a key may not hold a look-up"),
         (DRAIN, '{service: "${target.meta.x}"}', "may not choose what is acted upon"),
         (DRAIN, '{scope: "${target.meta.x}"}', "may not choose what is done"),
+        (DRAIN, '{workload: "deployment/${target.service}"}', "may not choose what is done"),
         (DRAIN, '{host: "${target.meta.x}"}', "may not choose what is done"),
         # 26: argv
         (ARGV, '"systemctl restart ${target.service}"', "steps[1].with.argv: must be a list of texts"),
@@ -207,6 +208,44 @@ def test_look_ups_that_are_fine() -> None:
     ):
         assert playbook((DRAIN, good))
     assert playbook(("${target.meta.unit}", "${target.meta.consulguard.io/restart}"))
+
+
+def kubernetes(params: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The first step as a Kubernetes action with these parameters."""
+    return ("uses: consul.maintenance", "uses: kubernetes.evict_pod"), (DRAIN, params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        '{namespace: "${target.meta.k8s-namespace}", pod: "${target.meta.pod-name}"}',
+        '{namespace: shop, service: "${target.meta.k8s-service-name}"}',
+        "{namespace: shop, service: web}",
+        "{namespace: shop, workload: deployment/web}",
+        '{node: "${target.node}"}',
+        '{node: "${target.meta.k8s-node-name}"}',
+    ],
+)
+def test_what_a_kubernetes_action_may_be_aimed_at(params: str) -> None:
+    assert playbook(*kubernetes(params))
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ("{pod: web-0}", "a pod is found by its instance only"),
+        ('{pod: "${target.instance}"}', "a pod is found by its instance only"),
+        ('{pod: "x${target.meta.pod-name}"}', "a pod is found by its instance only"),
+        ('{namespace: "${target.namespace}"}', "only ${target.meta.k8s-namespace} may stand here"),
+        ('{namespace: "${target.meta.other}"}', "only ${target.meta.k8s-namespace} may stand here"),
+        ('{service: "${target.service}"}', "only ${target.meta.k8s-service-name} may stand here"),
+        ('{node: "${target.meta.other}"}', "may stand here"),
+        ('{workload: "deployment/${target.service}"}', "may not choose what is done, or where"),
+        ("{service: consul}", "protected"),
+    ],
+)
+def test_no_other_look_up_aims_a_kubernetes_action(params: str, words: str) -> None:
+    assert words in wrong(changed(*kubernetes(params)))
 
 
 def test_everything_wrong_is_told_in_the_order_of_the_file() -> None:

@@ -171,6 +171,34 @@ class TestSsh:
             settings.act_settings(house(self.TEXT % f", {more}"))
 
 
+class TestKubernetes:
+    def test_nothing_is_allowed_unless_it_is_named(self, house):
+        kube = settings.act_settings(house()).kubernetes
+        assert (kube.namespaces, kube.cordon, kube.kubeconfig) == ((), False, "")
+
+    def test_a_kubeconfig_is_found_beside_the_configuration(self, house, tmp_path):
+        (tmp_path / "kube").write_text("clusters: []\n")
+        text = "actions: {kubernetes: {kubeconfig: kube, context: x, namespaces: [shop], request_timeout: 3s}}\n"
+        kube = settings.act_settings(house(text)).kubernetes
+        assert kube.kubeconfig == str(tmp_path / "kube")
+        assert (kube.context, kube.namespaces, kube.request_timeout_s) == ("x", ("shop",), 3.0)
+
+    def test_one_that_others_may_write_is_refused(self, house, tmp_path):
+        (tmp_path / "kube").write_text("clusters: []\n")
+        (tmp_path / "kube").chmod(0o666)
+        with pytest.raises(ConfigError, match="everybody may write the kubeconfig"):
+            settings.act_settings(house("actions: {kubernetes: {kubeconfig: kube}}\n"))
+        with pytest.raises(ConfigError, match="does not exist"):
+            settings.act_settings(house("actions: {kubernetes: {kubeconfig: none}}\n"))
+
+    @pytest.mark.parametrize(
+        ("name", "words"), [("kube-system", "never acted upon"), ("Shop", "not the name"), ("a/b", "not the name")]
+    )
+    def test_namespaces_that_cannot_be_meant(self, house, name, words):
+        with pytest.raises(ConfigError, match=words):
+            house(f"actions: {{kubernetes: {{namespaces: ['{name}']}}}}\n")
+
+
 def test_a_socket_needs_a_short_name(house, tmp_path):
     with pytest.raises(ConfigError, match="longer than the 107 bytes"):
         settings.socket_path(house(f"journal: {{path: {'x' * 150}/j.sqlite}}\n"))
