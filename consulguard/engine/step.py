@@ -75,7 +75,7 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             state.life = event.life
             state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
         case LeaseChanged():
-            gained = event.held and not state.lease_held
+            gained = event.held and not (state.lease_held and state.epoch == event.epoch)
             state.lease_held, state.epoch = event.held, event.epoch
             return running.restarted(state, at) if gained else []
         case Looked():

@@ -27,6 +27,7 @@ class ProcessLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, time: Time) -> None:
         self._model_time = time
+        self.frozen = False  # set from inside: SIGSTOP, as soon as may be
         self.errors: list[dict[str, Any]] = []
         super().__init__()
         self.set_exception_handler(lambda _, context: self.errors.append(context))
@@ -36,10 +37,11 @@ class ProcessLoop(asyncio.SelectorEventLoop):
 
     def drain(self) -> None:
         """Do everything that can be done now."""
+        self.frozen = False
         while True:
             self.call_soon(self.stop)
             self.run_forever()
-            if not self._ready and not self._due():  # type: ignore[attr-defined]
+            if self.frozen or not (self._ready or self._due()):  # type: ignore[attr-defined]
                 return
 
     def next_timer(self) -> float | None:

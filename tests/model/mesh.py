@@ -153,6 +153,7 @@ class World:
 
     time: Time
     fences: bool = True  # whether fenced targets fence
+    masks: bool = True  # whether actions mask what targets say
     truth: dict[Target, Status] = field(default_factory=lambda: dict.fromkeys(INSTANCES, Status.PASSING))
     index: int = 10
     indexes: dict[Target, int] = field(default_factory=lambda: dict.fromkeys(INSTANCES, 10))
@@ -243,7 +244,8 @@ class _Call(Action[Params]):
             request = Request(intent, self._sender, asyncio.get_running_loop().create_future())
             self._send(request)
             ending = await request.answer
-        text = masked(tidy(f"{ending.detail}, thank you for {' '.join(secrets)}"), secrets)
+        said = tidy(f"{ending.detail}, thank you for {' '.join(secrets)}")
+        text = masked(said, secrets) if self._world.masks else said
         return Ending(outcome=ending.outcome, detail=text, index=ending.index, saved={"was": "serving"})
 
     async def seen(self, intent: Intent, ctx: ActContext) -> Outcome:

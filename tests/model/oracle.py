@@ -161,6 +161,8 @@ class Oracle:
         self.runs.add(run_of(intent.id))
         if again and KINDS[intent.target.service] == ONCE:
             self.wrong["I1"].append(f"{intent.id} is sent again to a target that cannot bear it")
+        if others := [i for i in self.open if i != intent.id and step_of(i) == step_of(intent.id)]:
+            self.wrong["I1"].append(f"{intent.id} is a new attempt while {others} may have happened")
         if intent.epoch != self.epoch:
             self.wrong["I4"].append(f"{intent.id} is of epoch {intent.epoch}, its entry of {self.epoch}")
         self._limits(intent)
@@ -268,7 +270,10 @@ class Oracle:
             variants.append(("none healthy", restore(kept), msgspec.structs.replace(event, healthy=0)))
         for what, state, changed in variants:
             _, effects = self.mutation.step(state, changed)
-            if any(isinstance(e, Do) for e in effects):
+            decided = [e.intent.id for e in effects if isinstance(e, Do)]
+            if what == "none healthy":  # what is done again, or undone, rests on no look
+                decided = [i for i in decided if isinstance(event, Looked) and event.key == f"{i}?confirm"]
+            if decided:
                 self.wrong["I14"].append(f"entry {self.seq} would decide the same with {what}")
 
     # ---- what people are told

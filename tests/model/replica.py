@@ -49,10 +49,9 @@ from tests.model.seams import Mutation
 T = TypeVar("T")
 Point = Callable[[str], None]
 CHANNEL = "recording"
-CHECK = "http"
 SETTLE_S = 2.0
 PACE = OutboxSettings(interval_s=0.0, backoff_s=2.0)
-JOURNAL = JournalSettings(free_space=0)
+JOURNAL = JournalSettings(free_space=0, mark_every_s=30.0)  # each timer is a turn in the model
 POINTS = (
     "store.before_commit",
     "store.in_commit",
@@ -96,6 +95,7 @@ class Store(SqliteStore):
     def __init__(self, path: Path, point: Point, mutation: Mutation) -> None:
         super().__init__(path, channels=(CHANNEL,), settings=JOURNAL)
         self._session = mutation.session(Shared)(path, point)
+        self._mutation = mutation
         self._point = point
 
     async def open(self) -> None:
@@ -123,6 +123,10 @@ class Store(SqliteStore):
         await slowly()
         await super().save_snapshot(seq, body)
         self._point("store.after_snapshot")
+
+    async def load_snapshot(self) -> tuple[int, bytes] | None:
+        found = await super().load_snapshot()
+        return (found[0], self._mutation.snapshot(found[1])) if found is not None else None
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return work()
@@ -189,7 +193,7 @@ class SimWatcher:
                 news.append(
                     Observation(
                         target=target,
-                        check=CHECK,
+                        check=f"{target.instance}-http",  # unique on its node
                         status=status,
                         index=self._world.indexes[target],
                         at=at,
@@ -234,7 +238,7 @@ class Replica:
         self.loop: ProcessLoop | None = None
         self.stopped = False
         self.killed = False
-        self.armed = ("", 0)
+        self.armed = ("", 0, "kill")
         self.ended: BaseException | None = None
         self.passed: dict[str, int] = {}
         self.replies: list[Reply] = []
@@ -253,7 +257,7 @@ class Replica:
 
     def boot(self) -> None:
         self.loop = ProcessLoop(self.world.time)
-        self.stopped, self.killed, self.armed, self.ended = False, False, ("", 0), None
+        self.stopped, self.killed, self.armed, self.ended = False, False, ("", 0, "kill"), None
         self.store = Store(self.journal, self.point, self.mutation)
         self.lease = SimLease()
         self.daemon = self.mutation.daemon(Daemon)(self._rooms())
@@ -262,8 +266,9 @@ class Replica:
         self.drain()
 
     def _rooms(self) -> Rooms:
-        settings = ActSettings(allowed_hosts=(HttpHost(url="http://target", headers={"Authorization": SECRET}),))
-        fence = self.mutation.fence(lambda: self.daemon.epoch())
+        settings = ActSettings(
+            allowed_hosts=(HttpHost(url="http://target", headers={"Authorization": SECRET}),)
+        )
         return Rooms(
             clock=self.world.time,
             store=self.store,
@@ -273,7 +278,7 @@ class Replica:
                 consul=cast(ConsulClient, None),
                 clock=self.world.time,
                 settings=settings,
-                fence=fence,
+                fence=lambda: self.daemon.epoch(),
                 failpoint=self.point,
             ),
             lease=self.lease,
@@ -294,16 +299,20 @@ class Replica:
             group.create_task(self._worker.run(), name="outbox")
 
     def point(self, name: str) -> None:
-        """A place where the process may die, once it is armed for it."""
+        """A place where the process may die or stall, once it is armed for it."""
         if self.killed:
             raise Killed(name)
         self.passed[name] = self.passed.get(name, 0) + 1
-        wanted, left = self.armed
-        if wanted == name:
-            self.armed = (wanted, left - 1)
-            if left <= 1:
-                self._die()
-                raise Killed(name)
+        wanted, left, how = self.armed
+        if wanted != name:
+            return
+        self.armed = (wanted if left > 1 else "", left - 1, how)
+        if left <= 1 and how == "stall":
+            assert self.loop is not None
+            self.stopped = self.loop.frozen = True
+        elif left <= 1:
+            self._die()
+            raise Killed(name)
 
     def _die(self) -> None:
         self.killed = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from consulguard.app import Daemon
@@ -13,8 +12,9 @@ from consulguard.events import AnyEffect, AnyEvent, Configured
 class Mutation:
     """Nothing is changed. A mutant overrides one of these."""
 
-    name = "none"
     fences = True  # whether fenced targets fence
+    masks = True  # whether actions mask what targets say
+    unasked: frozenset[str] = frozenset()  # invariants that look away, so that the one that is meant must see it
     caught_by: frozenset[str] = frozenset()
 
     def step(self, state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEffect, ...]]:
@@ -26,8 +26,8 @@ class Mutation:
     def session(self, real: Any) -> Any:
         return real
 
+    def snapshot(self, body: bytes) -> bytes:
+        return body
+
     def configured(self, given: Configured) -> Configured:
         return given
-
-    def fence(self, real: Callable[[], int]) -> Callable[[], int]:
-        return real

@@ -113,3 +113,21 @@ def test_what_recovered_while_nobody_looked_is_told_resolved():
     assert [m.severity for m in w.told(w.incident.id)][-1] == "resolved"
     assert w.done() == []
     assert State.PASSING in {m.state for m in w.incident.members}
+
+
+def test_a_new_epoch_without_a_loss_told_in_between_is_a_new_start() -> None:
+    """Whoever held the lease in between may have acted: what was under way is unknown, and nothing goes out as old."""
+    w = World()
+    w.to_first_effect()
+    w.feed(LeaseChanged(at=moment(70), held=True, epoch=3))
+    again = w.last(Do).intent
+    assert "the process ended before the outcome was written down" in w.run.log
+    assert (again.id, again.epoch) == (f"{w.run.id}/0/1", 3)
+
+
+def test_the_lease_told_again_changes_nothing() -> None:
+    w = World()
+    w.to_first_effect()
+    w.feed(LeaseChanged(at=moment(70), held=True, epoch=1))
+    assert w.run.sent
+    assert len(w.done()) == 1
