@@ -14,11 +14,12 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 from consulguard.app import fold
 from consulguard.engine.step import snapshot
+from consulguard.errors import ActionRefused
 from consulguard.events import LeaseChanged
 from consulguard.journal import SqliteStore
 from consulguard.model import Entry, Status
@@ -51,6 +52,8 @@ ENDINGS = st.sampled_from(
         "wire",
     ]
 )
+CLICKS = (("ann", "ann"), ("ann", "bob"), ("ann", "eve"), ("cid", "cid", "bob"), ("bob",), ())
+FRESH = st.booleans()
 LIVENESS_S = 1500.0  # a run that guards stop goes to a person after 900 s
 
 
@@ -96,7 +99,7 @@ def run_alone(work: Any) -> Any:
 
 class Model(RuleBasedStateMachine):
     mutation: Mutation = Mutation()
-    counted: Counter[str] = Counter()
+    counted: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,13 +162,25 @@ class Model(RuleBasedStateMachine):
         found.armed = ("", 0, "kill")
         return found
 
+    def calm(self) -> None:
+        """All is well for so long that nothing of before counts any more."""
+        leader = self.leader()
+        leader.command("resume", "ann")
+        for target in INSTANCES:
+            self.world.change(target, Status.PASSING)
+        for request in self.world.wire:
+            self.answer(request, "cured")
+        for seconds in (1.0, 4.0, 12.0, 620.0, 620.0, 1.0, 1.0):
+            self.pass_time(seconds)
+        self.leader()
+
     def answer(self, request: Request, how: str) -> None:
         """What becomes of a request: it arrives and cures or not, or it does not and fails in some way."""
         error: Exception | None = None
         if how in ("cured", "no use", "lost"):
             try:
                 ending = self.world.deliver(request, cures=how == "cured")
-            except Exception as refusal:
+            except ActionRefused as refusal:
                 error = refusal
         else:
             request.dropped = True
@@ -246,7 +261,10 @@ class Model(RuleBasedStateMachine):
         self.go()
 
     @rule(
-        name=NAMES, point=st.sampled_from(POINTS), nth=st.integers(1, 3), how=st.sampled_from(["kill", "kill", "stall"])
+        name=NAMES,
+        point=st.sampled_from(POINTS),
+        nth=st.integers(1, 3),
+        how=st.sampled_from(["kill", "kill", "stall"]),
     )
     def crash_at(self, name: str, point: str, nth: int, how: str) -> None:
         """It will die or stall the next time, or a little later, it comes by this point of a turn."""
@@ -346,10 +364,17 @@ class Model(RuleBasedStateMachine):
 
     # ---- the whole way, so that deep states are reached
 
-    @rule(service=st.sampled_from(sorted(KINDS)), number=st.integers(0, 2), ends=st.lists(ENDINGS, max_size=4))
-    def full_cycle(self, service: str, number: int, ends: list[str]) -> None:
+    @rule(
+        fresh=FRESH,
+        service=st.sampled_from(sorted(KINDS)),
+        number=st.integers(0, 2),
+        ends=st.lists(ENDINGS, max_size=4),
+    )
+    def full_cycle(self, fresh: bool, service: str, number: int, ends: list[str]) -> None:
         """Something fails, the leader sees it, people agree where they are asked, and things end somehow."""
         self.count("full_cycle")
+        if fresh:
+            self.calm()
         self.to_the_wire(service, number)
         for how in ends:
             if self.world.wire:
@@ -357,14 +382,17 @@ class Model(RuleBasedStateMachine):
             self.pass_time(2.0)
 
     @rule(
+        fresh=FRESH,
         service=st.sampled_from(sorted(KINDS)),
         number=st.integers(0, 2),
         how=ENDINGS,
         other=st.sampled_from(INSTANCES),
     )
-    def change_of_leader(self, service: str, number: int, how: str, other: Any) -> None:
+    def change_of_leader(self, fresh: bool, service: str, number: int, how: str, other: Any) -> None:
         """Something else fails while the leader is at work; he is lost, and the next one takes up what he left."""
         self.count("change_of_leader")
+        if fresh:
+            self.calm()
         self.to_the_wire(service, number)
         self.world.change(other, Status.CRITICAL)
         self.pass_time(1.0)
@@ -377,14 +405,17 @@ class Model(RuleBasedStateMachine):
             self.pass_time(2.5)
 
     @rule(
+        fresh=FRESH,
         service=st.sampled_from(sorted(KINDS)),
         number=st.integers(0, 2),
         word=st.sampled_from(["pause", "stop"]),
         midway=st.booleans(),
     )
-    def halted(self, service: str, number: int, word: str, midway: bool) -> None:
+    def halted(self, fresh: bool, service: str, number: int, word: str, midway: bool) -> None:
         """People say pause or stop, before a run would start or in the middle of one."""
         self.count("halted")
+        if fresh:
+            self.calm()
         leader = self.leader()
         if midway:
             self.to_the_wire(service, number)
@@ -395,10 +426,12 @@ class Model(RuleBasedStateMachine):
             self.answer(request, "no use")
         self.to_the_wire(service, number)
 
-    @rule(service=st.sampled_from(sorted(KINDS)), number=st.integers(0, 2), times=st.integers(2, 4))
-    def again_and_again(self, service: str, number: int, times: int) -> None:
+    @rule(fresh=FRESH, service=st.sampled_from(sorted(KINDS)), number=st.integers(0, 2), times=st.integers(2, 4))
+    def again_and_again(self, fresh: bool, service: str, number: int, times: int) -> None:
         """Nothing that is done helps."""
         self.count("again_and_again")
+        if fresh:
+            self.calm()
         for _ in range(times):
             self.to_the_wire(service, number)
             while self.world.wire:
@@ -407,10 +440,12 @@ class Model(RuleBasedStateMachine):
             for _ in range(3):
                 self.pass_time(12.0)
 
-    @rule(service=st.sampled_from(sorted(KINDS)), caller=st.integers(0, 2))
-    def outage(self, service: str, caller: int) -> None:
+    @rule(fresh=FRESH, service=st.sampled_from(sorted(KINDS)), caller=st.integers(0, 2))
+    def outage(self, fresh: bool, service: str, caller: int) -> None:
         """Most of a service fails, and one that may call it."""
         self.count("outage")
+        if fresh:
+            self.calm()
         self.leader()
         for number in (0, 1):
             self.world.change(instance(service, number), Status.CRITICAL)
@@ -420,19 +455,23 @@ class Model(RuleBasedStateMachine):
             self.pass_time(2.5)
 
     @rule(
+        fresh=FRESH,
         number=st.integers(0, 2),
         times=st.integers(1, 2),
-        clicks=st.lists(st.tuples(st.sampled_from(PEOPLE), st.sampled_from([0.0, 0.0, 1.0, 61.0])), max_size=4),
+        clicks=st.sampled_from(CLICKS),
+        wait=st.sampled_from([0.0, 0.0, 1.0, 61.0]),
     )
-    def ask(self, number: int, times: int, clicks: list[tuple[str, float]]) -> None:
+    def ask(self, fresh: bool, number: int, times: int, clicks: tuple[str, ...], wait: float) -> None:
         """Something fails that people are asked about, and they answer, together or late or twice."""
         self.count("ask")
+        if fresh:
+            self.calm()
         for _ in range(times):
             leader = self.leader()
             self.world.change(instance("db", number), Status.CRITICAL)
             for _ in range(5):
                 self.pass_time(2.0)
-            for who, wait in clicks:
+            for who in clicks:
                 if leader.running and self.buttons:
                     leader.command("approve", who, id=self.buttons[-1], users=[who])
                 self.pass_time(wait)

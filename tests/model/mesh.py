@@ -31,7 +31,7 @@ from consulguard.model import (
 from consulguard.plan import parse
 from consulguard.policy import CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
 
-from tests.model.loop import START, Time
+from tests.model.loop import Time
 
 FENCED, IDEMPOTENT, ONCE = "fenced", "idempotent", "once"
 KINDS = {"web": FENCED, "db": FENCED, "api": IDEMPOTENT, "job": ONCE}
@@ -158,7 +158,7 @@ class World:
     index: int = 10
     indexes: dict[Target, int] = field(default_factory=lambda: dict.fromkeys(INSTANCES, 10))
     version: int = 1
-    blind: bool = False  # whether a probe of ``job`` can tell nothing
+    blind: bool = False  # whether a probe gets no answer
     requests: list[Request] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     seen: dict[Target, set[str]] = field(default_factory=dict)
@@ -198,7 +198,7 @@ class World:
         if any(h.intent.id == intent.id for h in self.hits):
             return Outcome.DONE
         mine = [r for r in self.requests if r.intent.id == intent.id]
-        if any(r.on_wire for r in mine) or (self.blind and KINDS[intent.target.service] == ONCE):
+        if any(r.on_wire for r in mine):
             return Outcome.UNKNOWN
         return Outcome.RETRY
 
@@ -249,6 +249,8 @@ class _Call(Action[Params]):
         return Ending(outcome=ending.outcome, detail=text, index=ending.index, saved={"was": "serving"})
 
     async def seen(self, intent: Intent, ctx: ActContext) -> Outcome:
+        if self._world.blind:
+            await asyncio.sleep(3600.0)
         return self._world.happened(intent)
 
 

@@ -43,6 +43,7 @@ def lenient(given: Configured, **guard: Any) -> Configured:
 class JournalNoEpoch(Mutation):
     """The store takes an old leader's entries, and finds them a place."""
 
+    unasked = frozenset({"I9"})
     caught_by = frozenset({"I4"})
 
     def session(self, real: Any) -> Any:
@@ -84,6 +85,7 @@ class RedriveUnfenced(Mutation):
 class LocalInflightOnly(Mutation):
     """A new leader counts only what it has begun itself."""
 
+    unasked = frozenset({"I9", "I13"})
     caught_by = frozenset({"I1", "I3"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:

@@ -213,9 +213,9 @@ class Oracle:
             self.wrong["I12"].append(f"{intent.id} with {look.healthy} healthy")
 
     def _agreed(self, intent: Intent) -> None:
-        if intent.target.service == "db" and not intent.undo:
-            if intent.effect not in self.approved[run_of(intent.id)]:
-                self.wrong["I8"].append(f"{intent.id} is not what people agreed to")
+        asks = intent.target.service == "db" and not intent.undo
+        if asks and intent.effect not in self.approved[run_of(intent.id)]:
+            self.wrong["I8"].append(f"{intent.id} is not what people agreed to")
 
     def _ancestors(self, intent: Intent) -> None:
         for callee in () if intent.undo else CALLS[intent.target.service]:

@@ -266,9 +266,7 @@ class Replica:
         self.drain()
 
     def _rooms(self) -> Rooms:
-        settings = ActSettings(
-            allowed_hosts=(HttpHost(url="http://target", headers={"Authorization": SECRET}),)
-        )
+        settings = ActSettings(allowed_hosts=(HttpHost(url="http://target", headers={"Authorization": SECRET}),))
         return Rooms(
             clock=self.world.time,
             store=self.store,

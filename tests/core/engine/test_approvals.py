@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from consulguard.engine.step import restore, snapshot
-from consulguard.events import Commanded, Do, Reply
+from consulguard.events import Commanded, Do, LeaseChanged, Reply
 from consulguard.model import Mode, Outcome, QuestionState, RunState, Status
 
 from tests.core.engine.world import DRAIN_AND_RESTART, World, instance, moment
@@ -231,3 +231,13 @@ def test_old_questions_are_forgotten_the_oldest_first():
         w.state.questions[f"{n:032}"] = msgspec.structs.replace(one, **decided)
     w.view(70)
     assert len(w.state.questions) == 151
+
+
+def test_what_was_asked_under_one_leader_is_done_in_the_epoch_of_the_next():
+    w = asking()
+    w.feed(LeaseChanged(at=moment(64), held=False, epoch=1))
+    w.feed(LeaseChanged(at=moment(65), held=True, epoch=4))
+    w.view(66)
+    assert say(w, 67, "approve").ok
+    w.confirm(68)
+    assert w.last(Do).intent.epoch == 4, "the gate before the effect refuses any other"

@@ -116,7 +116,7 @@ def test_what_recovered_while_nobody_looked_is_told_resolved():
 
 
 def test_a_new_epoch_without_a_loss_told_in_between_is_a_new_start() -> None:
-    """Whoever held the lease in between may have acted: what was under way is unknown, and nothing goes out as old."""
+    """Whoever held the lease in between may have acted: what was under way is unknown; nothing goes out as old."""
     w = World()
     w.to_first_effect()
     w.feed(LeaseChanged(at=moment(70), held=True, epoch=3))
