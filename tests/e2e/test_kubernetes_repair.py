@@ -5,7 +5,7 @@ The test does what controllers would: it ends the evicted pod, makes another one
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,30 @@ import pytest
 from consulguard.testing import RealConsul
 
 from tests.e2e.support import journal
-from tests.e2e.support.bot import Bot
-from tests.shell.act.kube_support import Shop, owner
-from tests.shell.act.support import raw
+from tests.e2e.support.bot import FAST, Bot
+from tests.shell.act.kube_support import Between, Shop, owner
+from tests.shell.act.support import raw, serve
 from tests.support.kube import RealKube
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-EVICT = {
-    "name": "restart-pod",
-    "mode": "auto",
-    "match": {"scope": "instance", "for": "1s", "matchers": ['meta.pod-name!=""']},
-    "steps": [
-        {
-            "name": "evict",
-            "uses": "kubernetes.evict_pod",
-            "with": {"namespace": "${target.meta.k8s-namespace}", "pod": "${target.meta.pod-name}"},
-        }
-    ],
-    "verify": {"within": "60s", "target": {"passing_for": 3, "replaced": True}},
-}
+POD = {"namespace": "${target.meta.k8s-namespace}", "pod": "${target.meta.pod-name}"}
 
 
-@pytest.fixture
-def shop(real_kube: RealKube, real_consul: RealConsul, unique: str) -> Shop:
-    """Three pods, each a Consul instance on a node of its own; the first one fails."""
-    shop = Shop(real_kube, real_consul.address, unique)
+def playbook(action: str, service: str) -> dict[str, Any]:
+    step = {"name": "cure", "uses": f"kubernetes.{action}", "with": POD, "retry": {"count": 1, "interval": "1s"}}
+    return {
+        "name": "restart-pod",
+        "mode": "auto",
+        "match": {"scope": "instance", "for": "1s", "matchers": [f'service="{service}"']},
+        "steps": [step],
+        "verify": {"within": "60s", "target": {"passing_for": 3, "replaced": True}},
+    }
+
+
+def three_pods(kube: RealKube, consul: str, name: str) -> Shop:
+    """Each a Consul instance on a node of its own; the first one fails."""
+    shop = Shop(kube, consul, name)
     for number in (2, 3):
         shop.pod(f"web-b-{number}", f"10.1.0.{number}", owner("ReplicaSet", shop.current))
     raw(shop.consul, "PUT", "/v1/catalog/deregister", {"Node": shop.node})
@@ -47,22 +45,20 @@ def shop(real_kube: RealKube, real_consul: RealConsul, unique: str) -> Shop:
     return shop
 
 
-@pytest.fixture
-async def bot(shop: Shop, tmp_path: Path) -> AsyncIterator[Bot]:
-    allowed = {"kubeconfig": shop.kube.kubeconfig(), "namespaces": [shop.name]}
-    health = {"recovery": "1s", "vanished": "5s"}
-    bot = Bot(tmp_path / "bot", shop.consul, EVICT, actions={"kubernetes": allowed}, health=health)
-    yield bot
-    await bot.stop()
+def bot_of(shop: Shop, folder: Path, action: str, server: str = "") -> Bot:
+    """A bot that may act in this namespace only; others fail on the same Consul at the same time."""
+    allowed = {"kubeconfig": shop.kube.kubeconfig(server=server), "namespaces": [shop.name]}
+    brake = {"guards": {**FAST["guards"], "storm_min": 1000}, "correlate": {"resolve": "1s", "group_min": 1000}}
+    return Bot(folder, shop.consul, playbook(action, f"web-{shop.name}"), actions={"kubernetes": allowed}, **brake)
 
 
 def register(shop: Shop, number: int, status: str) -> None:
     """As consul-k8s does: the instance is named after the pod, and has its address."""
-    pod, name = f"web-b-{number}", f"web-b-{number}-web"
+    pod, name = f"web-b-{number}", f"web-b-{number}-{shop.name}"
     meta = {"pod-name": pod, "k8s-namespace": shop.name, "k8s-service-name": "web"}
-    service = {"ID": name, "Service": "web", "Address": f"10.1.0.{number}", "Port": 80, "Meta": meta}
+    service = {"ID": name, "Service": f"web-{shop.name}", "Address": f"10.1.0.{number}", "Port": 80, "Meta": meta}
     check = {"CheckID": f"{name}-ready", "Name": "Pod readiness", "ServiceID": name, "Status": status}
-    place = {"Node": f"k8s-{number}", "Address": f"10.9.0.{number}"}
+    place = {"Node": f"{shop.name}-{number}", "Address": f"10.9.0.{number}"}
     raw(shop.consul, "PUT", "/v1/catalog/register", {**place, "Service": service, "Checks": [check]})
 
 
@@ -80,9 +76,20 @@ def holds(record: journal.Record) -> list[str]:
     return [hold for e in record.events("Looked") for hold in e.body.get("holds", ())]
 
 
-async def test_a_rollout_is_waited_for_then_the_pod_is_evicted_and_replaced(shop: Shop, bot: Bot) -> None:
+async def test_a_rollout_is_waited_for_then_the_pod_is_evicted_and_replaced(
+    real_kube: RealKube, real_consul_module: RealConsul, unique: str, tmp_path: Path
+) -> None:
+    shop = three_pods(real_kube, real_consul_module.address, unique)
+    bot = bot_of(shop, tmp_path / "bot", "evict_pod")
     shop.settle(updated=1)
     bot.start()
+    try:
+        await held_evicted_replaced(shop, bot)
+    finally:
+        await bot.stop()
+
+
+async def held_evicted_replaced(shop: Shop, bot: Bot) -> None:
     record = await until(bot, lambda r: any("1 of 3 pods are updated" in hold for hold in holds(r)))
     assert record.intents == []
     assert not shop.going()
@@ -98,9 +105,48 @@ async def test_a_rollout_is_waited_for_then_the_pod_is_evicted_and_replaced(shop
     await eventually(going, bool, within_s=30)
     shop.kube.send("DELETE", f"{shop.core}/pods/web-b-1", {"gracePeriodSeconds": 0})
     shop.pod("web-b-9", "10.1.0.9", owner("ReplicaSet", shop.current))
-    raw(shop.consul, "PUT", "/v1/catalog/deregister", {"Node": "k8s-1"})
+    raw(shop.consul, "PUT", "/v1/catalog/deregister", {"Node": f"{shop.name}-1"})
     register(shop, 9, "passing")
 
-    record = await until(bot, lambda r: r.fact("web", "Run") == "done")
+    record = await until(bot, lambda r: r.fact(f"web-{shop.name}", "Run") == "done")
     assert len(record.intents) == 1
     assert [shop.going(f"web-b-{n}") for n in (2, 3, 9)] == [False, False, False]
+
+
+async def test_a_kill_during_an_effect_leaves_one_effect(
+    real_kube: RealKube, real_consul_module: RealConsul, unique: str, tmp_path: Path
+) -> None:
+    """Before it is sent: the next life does it. After: the next life sees it, and sends nothing."""
+
+    async def one(number: int, action: str, point: str) -> None:
+        shop = three_pods(real_kube, real_consul_module.address, f"{unique}-{number}")
+        between = Between(real_kube)
+        async with serve(between.handle) as address:
+            bot = bot_of(shop, tmp_path / str(number), action, address)
+            try:
+                bot.start(f"{point}:kill")
+                await bot.died()
+                assert between.writes == (point == "act.after_send")
+                bot.start()
+                record = await until(bot, lambda r: done(r))
+            finally:
+                await bot.stop()
+        assert between.writes == 1, between.asked
+        assert effects(shop, action) == 1
+        same_again = action == "rollout_restart" or point == "act.after_send"
+        assert len(record.attempts) == (1 if same_again else 2)
+
+    async with asyncio.TaskGroup() as group:
+        cases = [(a, p) for a in ("evict_pod", "rollout_restart") for p in ("act.before_send", "act.after_send")]
+        for number, (action, point) in enumerate(cases):
+            group.create_task(one(number, action, point), name=f"{action} {point}")
+
+
+def done(record: journal.Record) -> bool:
+    return any(e.body["result"]["outcome"] == "DONE" for e in record.events("Resulted"))
+
+
+def effects(shop: Shop, action: str) -> int:
+    if action == "evict_pod":
+        return int(shop.going())
+    return int("annotations" in shop.web["spec"]["template"]["metadata"])
