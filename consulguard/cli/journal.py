@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from consulguard.app import service
 from consulguard.cli import contracts, doors, printing
+from consulguard.cli.brake import user
 from consulguard.cli.options import Options
+from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.config.files import exists
 from consulguard.errors import ConfigError
-from consulguard.journal import Report, SqliteStore
+from consulguard.journal import Draft, Report, SqliteStore, Store
 from consulguard.model import Entry
 
 
@@ -54,6 +57,33 @@ def tail(
             body = msgspec.json.encode(line["body"]).decode()
             out.print(f"{entry.seq} {printing.when(line['at'])} {entry.kind} {printing.safe(body[:500])}")
     return doors.OK
+
+
+def accept(
+    options: Options, seq: Annotated[int, typer.Option("--seq", min=0, help="The entry it ends at.")]
+) -> int:
+    """Take a journal that has lost entries as it stands (`journal verify` says what), while no daemon runs."""
+    loaded = options.load()
+    _store(loaded)
+    lost = asyncio.run(_accept(service.journal(loaded, ()), seq))
+    if not options.quiet:
+        print(f"accepted at entry {seq}: {lost}" if lost else "nothing to accept: nothing is lost")
+    return doors.OK
+
+
+async def _accept(store: Store, seq: int) -> str:
+    """Why it was behind. The acceptance is an entry of its own."""
+    await store.open()
+    try:
+        if lost := store.behind:
+            await store.accept(seq)
+            body = msgspec.json.encode({"accepted": seq, "who": user(), "lost": lost})
+            await store.append([Draft(at=SystemClock().now(), kind="mark", body=body)])
+        return lost
+    except ValueError as error:
+        raise doors.UsageError(str(error), where="--seq") from None
+    finally:
+        await store.close()
 
 
 async def _tail(store: SqliteStore, number: int) -> list[Entry]:

@@ -39,7 +39,7 @@ VERBS: dict[str, str | dict[str, str]] = {
     },
     "approval": {"list": "approval:list_", "approve": "approval:approve", "deny": "approval:deny"},
     "incident": {"list": "incident:list_", "show": "incident:show"},
-    "journal": {"verify": "journal:verify", "tail": "journal:tail"},
+    "journal": {"verify": "journal:verify", "tail": "journal:tail", "accept": "journal:accept"},
 }
 NOUNS = {
     "playbook": "Look at, check, test and run playbooks.",

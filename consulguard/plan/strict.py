@@ -63,13 +63,13 @@ _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 def _size(value: Any) -> int:
     digits, unit = (value[:-3], value[-3:]) if isinstance(value, str) else ("", "")
-    if unit not in _SIZES or not (digits.isascii() and digits.isdigit() and len(digits) <= 6):
+    if unit not in _SIZES or not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
         text = shorten(value) if isinstance(value, str) else repr(value)
         raise PydanticCustomError("size", "{text} is not a size: write 512KiB, 64MiB or 1GiB", {"text": text})
     return int(digits) * _SIZES[unit]
 
 
-_SIZE_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,6}(KiB|MiB|GiB)$", "description": "a number and its unit"}
+_SIZE_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,9}(KiB|MiB|GiB)$", "description": "a number and its unit"}
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 
 

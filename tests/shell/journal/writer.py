@@ -11,7 +11,8 @@ from consulguard.journal import JournalSettings, SqliteStore
 from tests.support.messages import draft, message
 
 
-async def main(path: str, batch: int, size: int) -> int:
+async def main(path: str, batch: int, size: int, batches: int = 0) -> int:
+    """``batches`` 0: until it is killed, or refused."""
     store = SqliteStore(path, settings=JournalSettings(mark_every_s=0.01, free_space=0))
     try:
         await store.open()
@@ -20,7 +21,8 @@ async def main(path: str, batch: int, size: int) -> int:
         return 3
     seq = (await store.last())[0]
     print("open", flush=True)
-    while True:
+    last = seq + batch * batches if batches else 0
+    while seq != last or not last:
         drafts = [draft(seq + n, size=size) for n in range(1, batch + 1)]
         try:
             seq = await store.append(drafts, [message(version=seq + 1, thread=(f"at {seq}",))])
@@ -28,6 +30,12 @@ async def main(path: str, batch: int, size: int) -> int:
             print("failed", error, flush=True)
             break
         print("ack", seq, flush=True)
+        if batches and seq % (2 * batch) == 0:
+            await store.save_snapshot(seq, b"state %d" % seq)
+    else:
+        await store.close()
+        print("closed", flush=True)
+        return 0
     try:
         await store.append([draft(0)])
     except StoreUnavailable:
@@ -37,4 +45,4 @@ async def main(path: str, batch: int, size: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    sys.exit(asyncio.run(main(sys.argv[1], int(sys.argv[2]), *map(int, sys.argv[3:]))))
