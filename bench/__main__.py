@@ -1,12 +1,12 @@
-"""``python -m bench [detect|storm|decode ...] [--seconds N] [--size tiny|small|large]``."""
+"""``python -m bench [detect|storm|decode|runs ...] [--seconds N] [--size tiny|small|large]``."""
 
 from __future__ import annotations
 
 import argparse
 
-from bench import decode, detect, storm
+from bench import decode, detect, runs, storm
 
-BENCHES = {"detect": detect.main, "storm": storm.main, "decode": decode.main}
+BENCHES = {"detect": detect.main, "storm": storm.main, "decode": decode.main, "runs": runs.main}
 
 
 def main() -> None:

@@ -29,12 +29,12 @@ verify: {within: 30s, target: {passing_for: 2}}
 
 
 @contextlib.contextmanager
-def house(address: str, **sections: dict[str, Any] | str) -> Iterator[Loaded]:
-    """A configuration that watches ``address``, with the playbook EVERYTHING; ``sections`` lie over it."""
+def house(address: str, playbook: str = EVERYTHING, **sections: dict[str, Any] | str) -> Iterator[Loaded]:
+    """A configuration that watches ``address``, with one playbook; ``sections`` lie over it."""
     with tempfile.TemporaryDirectory(prefix="consulguard-bench-") as folder:
         root = Path(folder)
         (root / "playbooks").mkdir()
-        (root / "playbooks" / "everything.yaml").write_text(EVERYTHING)
+        (root / "playbooks" / "playbook.yaml").write_text(playbook)
         config: dict[str, Any] = {
             "mode": "auto",
             "consul": {"http_addr": address},

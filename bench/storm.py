@@ -56,12 +56,12 @@ class Outcome:
 
 async def run(size: Size, seconds: float) -> Outcome:
     """Load, start, let it settle, flip, and look for ``seconds``."""
-    async with _twin(size) as (address, twin):
+    async with twin(size.services, size.instances, size.nodes) as (address, process):
         with house(address, **PACES) as loaded, contextlib.redirect_stdout(io.StringIO()):
-            return await _storm(loaded, twin, size, seconds)
+            return await _storm(loaded, process, size, seconds)
 
 
-async def _storm(loaded: Loaded, twin: asyncio.subprocess.Process, size: Size, seconds: float) -> Outcome:
+async def _storm(loaded: Loaded, process: asyncio.subprocess.Process, size: Size, seconds: float) -> Outcome:
     result = Outcome(size.checks, seconds=seconds)
     lag, meter = LoopLag(), Meter(os.getpid())
     async with standing(loaded) as service, asyncio.TaskGroup() as group:
@@ -71,7 +71,7 @@ async def _storm(loaded: Loaded, twin: asyncio.subprocess.Process, size: Size, s
         result.calm_mb = meter.read().rss_mb
         meter.restart()
         ticker = group.create_task(lag.run())
-        await _ask(twin, f"flip {size.checks} critical")
+        await ask(process, f"flip {size.checks} critical")
         await _look(service, result, time.perf_counter(), seconds)
         ticker.cancel()
         used = meter.read()
@@ -93,8 +93,9 @@ async def _look(service: Service, result: Outcome, start: float, seconds: float)
 
 
 @contextlib.asynccontextmanager
-async def _twin(size: Size) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    words = [sys.executable, "-m", "bench.twin", *(str(n) for n in (size.services, size.instances, size.nodes))]
+async def twin(services: int, instances: int, nodes: int) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """A Consul twin as a process of its own: its address, and itself for ``ask``."""
+    words = [sys.executable, "-m", "bench.twin", *(str(n) for n in (services, instances, nodes))]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)
     try:
@@ -106,12 +107,12 @@ async def _twin(size: Size) -> AsyncIterator[tuple[str, asyncio.subprocess.Proce
         await process.wait()
 
 
-async def _ask(twin: asyncio.subprocess.Process, line: str) -> None:
+async def ask(process: asyncio.subprocess.Process, line: str) -> None:
     """Returns when the twin has changed its catalog; whoever blocks on it is woken just then."""
-    assert twin.stdin is not None
-    assert twin.stdout is not None
-    twin.stdin.write(f"{line}\n".encode())
-    await twin.stdout.readline()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n".encode())
+    await process.stdout.readline()
 
 
 def report(found: Outcome) -> str:

@@ -1,6 +1,7 @@
 """A Consul twin in a process of its own, so that its work is not counted as the bot's.
 
-``python -m bench.twin SERVICES INSTANCES NODES``: prints its address; then obeys lines: ``flip N STATUS``.
+``python -m bench.twin SERVICES INSTANCES NODES``: prints its address; then obeys lines: ``flip N STATUS``,
+or ``flip FIRST:LAST STATUS``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ async def serve(services: int, instances: int, nodes: int) -> None:
         print(twin.address, flush=True)
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             _, count, status = line.split()
-            print(twin.flip(keys[: int(count)], status, f"HTTP GET http://10.0.0.1/health: {status}"), flush=True)
+            first, _, last = count.rpartition(":")
+            print(
+                twin.flip(keys[int(first or 0) : int(last)], status, f"HTTP GET http://10.0.0.1/health: {status}"),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ TURN = 256  # events taken in one turn, and so in one commit
 HEAVY = 500  # things not passing, or observations in a turn: from here on the step leaves the loop to others
 SNAPSHOT_EVERY = 5_000  # entries
 PARK_POLL_S = 0.05
+REPLAY_S = 2.0  # of stepping, which a restart would have to repeat; not in a crowd, whose snapshots are heavy
 log = structlog.get_logger("consulguard.app")
 
 
@@ -87,6 +88,7 @@ class Daemon:
         self._watcher = rooms.watcher(self._inbox.put)
         self._timer: asyncio.TimerHandle | None = None
         self._last_snapshot = 0
+        self._stepped_s = 0.0  # since the last snapshot
         self._doubt = ""
         self._answers: dict[str, asyncio.Future[Reply | None]] = {}
         self._turning = asyncio.Lock()
@@ -194,7 +196,9 @@ class Daemon:
             self._torn = True
             weight = len(self.state.health.troubles) + sum(_weight(e) for e in events)
             # A thread shares the interpreter and gains no time, but the loop gets its turns in between.
+            began = self.rooms.clock.monotonic()
             done = await asyncio.to_thread(self._step, events) if weight >= HEAVY else self._step(events)
+            self._stepped_s += self.rooms.clock.monotonic() - began
             drafts, effects = done
             messages = [e.message for e in effects if isinstance(e, Tell)]
             with self.rooms.pulse.appending(self.rooms.clock.monotonic()):
@@ -211,7 +215,8 @@ class Daemon:
                 # written is not acted on.
                 await self._save_snapshot()
             self._dispatch(effects, messages)
-            if self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
+            long = self._stepped_s >= REPLAY_S and weight < HEAVY
+            if long or self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
                 await self._save_snapshot()
 
     def _turned(self) -> None:
@@ -316,7 +321,7 @@ class Daemon:
 
     async def _save_snapshot(self) -> None:
         await self.rooms.store.save_snapshot(self.seq, snapshot(self.state))
-        self._last_snapshot = self.seq
+        self._last_snapshot, self._stepped_s = self.seq, 0.0
 
 
 def _weight(event: AnyEvent) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from consulguard.errors import StoreCorrupt
@@ -36,15 +36,17 @@ def from_us(us: int) -> datetime:
 
 def entry_hash(previous: str, seq: int, draft: Draft) -> str:
     """The hash of ``draft`` at place ``seq`` after ``previous`` (both hex). Raises ``ValueError``."""
-    kind = draft.kind.encode()
-    digest = hashlib.sha256(bytes.fromhex(previous))
+    return fields_hash(previous, (seq, to_us(draft.at), draft.epoch, draft.version), draft.kind, draft.body)
+
+
+def fields_hash(previous: str, numbers: tuple[int, int, int, int], kind: str, body: bytes) -> str:
+    """The same of an entry's fields as they are stored; ``numbers``: seq, at, epoch, version."""
+    name = kind.encode()
     try:
-        digest.update(_HEAD.pack(seq, to_us(draft.at), draft.epoch, draft.version, len(kind)))
+        head = _HEAD.pack(*numbers, len(name))
     except struct.error as error:
-        raise ValueError(f"a number of entry {seq} does not fit into 64 bits") from error
-    digest.update(kind)
-    digest.update(draft.body)
-    return digest.hexdigest()
+        raise ValueError(f"a number of entry {numbers[0]} does not fit into 64 bits") from error
+    return hashlib.sha256(b"".join((bytes.fromhex(previous), head, name, body))).hexdigest()
 
 
 def link(seq: int, previous: str, drafts: Sequence[Draft]) -> list[Entry]:
@@ -67,21 +69,6 @@ def link(seq: int, previous: str, drafts: Sequence[Draft]) -> list[Entry]:
         )
         previous = digest
     return entries
-
-
-def check(seq: int, previous: str, entries: Iterable[Entry]) -> tuple[int, str]:
-    """Follow the chain from entry ``seq`` with hash ``previous``; returns the last entry's seq and hash.
-
-    Raises ``BrokenChain`` at the first entry that does not fit.
-    """
-    for entry in entries:
-        if entry.seq != seq + 1:
-            raise BrokenChain(seq + 1, f"entry {seq + 1} is missing")
-        draft = Draft(at=entry.at, kind=entry.kind, body=entry.body, epoch=entry.epoch, version=entry.version)
-        if entry_hash(previous, entry.seq, draft) != entry.hash:
-            raise BrokenChain(entry.seq, f"entry {entry.seq} was changed")
-        seq, previous = entry.seq, entry.hash
-    return seq, previous
 
 
 def snapshot_digest(seq: int, entry_hash: str, body: bytes) -> str:

@@ -63,35 +63,40 @@ def read(con: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
         raise chain.BrokenChain(after, f"entry {after} is missing")
     entries = []
     for row in rows:
-        entry = _entry(row, after + 1, previous)
+        entry = proved(row, after + 1, previous)
         entries.append(entry)
         after, previous = entry.seq, entry.hash
     return entries
 
 
-def _entry(row: tuple[object, ...], seq: int, previous: str) -> Entry:
-    """Damage may show as another type of a column, so every field is looked at before it is believed."""
+def proved(row: tuple[object, ...], seq: int, previous: str) -> Entry:
+    """A row as the entry it must be at place ``seq`` after ``previous``. Raises ``BrokenChain``.
+
+    Damage may show as another type of a column, so every field is looked at before it is believed.
+    """
     found, at, epoch, kind, version, body, digest = row
     if found != seq:
         raise chain.BrokenChain(seq, f"entry {seq} is missing")
-    whole = isinstance(at, int) and isinstance(epoch, int) and isinstance(version, int)
-    if not (whole and isinstance(kind, str) and isinstance(body, bytes) and isinstance(digest, str)):
-        raise chain.BrokenChain(seq, f"entry {seq} was changed")
     try:
-        entry = Entry(
-            seq=seq,
-            at=chain.from_us(at),  # type: ignore[arg-type]  # looked at above
-            epoch=epoch,  # type: ignore[arg-type]
-            kind=kind,
-            version=version,  # type: ignore[arg-type]
-            body=body,
-            previous=previous,
-            hash=digest,
-        )
-        chain.check(seq - 1, previous, [entry])
-    except (OverflowError, ValueError) as error:
+        if not (isinstance(at, int) and isinstance(epoch, int) and isinstance(version, int)):
+            raise TypeError
+        if not (isinstance(kind, str) and isinstance(body, bytes) and isinstance(digest, str)):
+            raise TypeError
+        if chain.fields_hash(previous, (seq, at, epoch, version), kind, body) != digest:
+            raise ValueError
+        moment = chain.from_us(at)
+    except (OverflowError, TypeError, ValueError) as error:
         raise chain.BrokenChain(seq, f"entry {seq} was changed") from error
-    return entry
+    return Entry(
+        seq=seq,
+        at=moment,
+        epoch=epoch,
+        kind=kind,
+        version=version,
+        body=body,
+        previous=previous,
+        hash=digest,
+    )
 
 
 def save_snapshot(con: sqlite3.Connection, seq: int, body: bytes) -> None:
