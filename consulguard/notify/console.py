@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -22,6 +23,8 @@ _STYLES = {
 }
 _PLAIN = Style()
 _LABEL = Style(dim=True)
+PIECE = 1_000  # characters: at most the 4096 bytes a pipe takes whole as soon as it takes anything
+LOOK_S = 0.1
 _REMEMBERED = 1_000  # messages whose last version is kept, to tell only what changed
 _Line = tuple[str, str]  # label, text
 
@@ -44,11 +47,11 @@ class ConsoleNotifier:
         self._begun = False
 
     async def deliver(self, row: OutboxRow) -> JsonObject:
-        """Written by a thread: a reader who does not read holds up this channel only."""
+        """A reader who does not read holds up this channel only, and not for longer than a delivery may take."""
         now, last = _lines(row), self._seen.get(row.key, ())
         if now != last or row.message.thread:
             try:
-                await asyncio.to_thread(self._write, render(row, last))
+                await self._write(render(row, last))
             except (OSError, ValueError) as error:  # a closed pipe, a closed stream
                 raise NotifyUnavailable(f"the console cannot be written: {error}") from error
             self._remember(row.key, now)
@@ -63,16 +66,37 @@ class ConsoleNotifier:
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
 
-    def _write(self, block: Text) -> None:
-        self._stream.write("\n" if self._fancy or self._begun else "")
+    async def _write(self, block: Text) -> None:
+        """In pieces that a pipe with any room takes whole: a thread that hangs in a write could never be ended."""
+        text = ("\n" if self._fancy or self._begun else "") + self._text(block)
         self._begun = True
+        for at in range(0, len(text), PIECE):
+            while not _takes(self._stream):
+                await asyncio.sleep(LOOK_S)
+            await asyncio.to_thread(self._put, text[at : at + PIECE])
+
+    def _text(self, block: Text) -> str:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         writable = block.plain.encode(encoding, "replace").decode(encoding)
-        if self._console is not None and writable == block.plain:
+        if self._console is None or writable != block.plain:
+            return writable + "\n"
+        with self._console.capture() as captured:
             self._console.print(block, soft_wrap=True, markup=False, emoji=False, highlight=False)
-        else:
-            self._stream.write(writable + "\n")
+        return captured.get()
+
+    def _put(self, piece: str) -> None:
+        self._stream.write(piece)
         self._stream.flush()
+
+
+def _takes(stream: TextIO) -> bool:
+    """Whether a piece can be written at once. What is no file always takes it."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):  # in memory, or closed: the write will say so
+        return True
 
 
 def render(row: OutboxRow, last: tuple[_Line, ...] = ()) -> Text:

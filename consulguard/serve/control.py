@@ -18,6 +18,7 @@ from consulguard.errors import ConsulguardError
 
 Handler = Callable[[str, dict[str, Any], str], Awaitable[dict[str, Any]]]
 BODY_CAP = 64 * 1024
+SHUTDOWN_S = 1.0  # for requests that are being answered; aiohttp's own minute is longer than we are given to end
 
 
 class Control:
@@ -32,7 +33,7 @@ class Control:
         """Listen. A socket file left by a dead process is replaced: the journal's lock says we are alone."""
         app = web.Application(client_max_size=BODY_CAP)
         app.router.add_post("/v1/command", self._command)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         self._path.unlink(missing_ok=True)
         before = os.umask(0o177)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from consulguard import __version__
 from consulguard.model import Value
 
+SHUTDOWN_S = 1.0  # a client that reads slowly does not keep us from ending
 INCIDENT_STATES = ("open", "recovering", "resolved")
 
 
@@ -44,7 +45,7 @@ class HttpDoor:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/-/healthy", self._healthy)
         app.router.add_get("/-/ready", self._ready)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, *self._address).start()
 

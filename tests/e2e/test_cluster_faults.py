@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from consulguard.model import State
@@ -15,6 +16,7 @@ from consulguard.model import State
 from tests.e2e.cluster_bot import Bot, running, watch_token
 from tests.e2e.cluster_shop import MOVED, Shop
 from tests.e2e.cluster_sockets import Hog
+from tests.e2e.support.scene import Scene
 from tests.support.cluster import CLIENTS, SERVERS, Cluster
 from tests.support.consul import need_consul
 from tests.support.waiting import eventually
@@ -133,6 +135,46 @@ async def test_the_quorum_is_lost(cluster: Cluster, shop: Shop, bot: Bot) -> Non
     await cluster.kill(leader)
     cluster.freeze(other)
     await ride_out(shop, bot, "no leader", end)
+
+
+async def test_a_step_runs_while_the_quorum_is_lost(cluster: Cluster, tmp_path: Path, unique: str) -> None:
+    """The daemon as a process: the step ends and its result is journaled; nothing begins before Consul is back."""
+    token = tmp_path / "token"
+    token.write_text(await watch_token(cluster))
+    async with Scene(Agent(cluster.address("c1"), "c1"), tmp_path, unique) as scene:
+        scene.token = cluster.root_token
+        for name in ("under-way", "later"):
+            scene.book(name, verify={"within": "5m", "target": {"passing_for": 1}})
+            await scene.service(name)
+        scene.make_bot(consul={"token_file": str(token)}).start()
+        await scene.settled()
+        scene.target.answers.clear()
+        await scene.fail("under-way")
+        await scene.until("the request", lambda: scene.effects("under-way"))
+        leader = await cluster.leader()
+        frozen = [leader, next(name for name in SERVERS if name != leader)]
+        for name in frozen:
+            cluster.freeze(name)
+        await scene.until("a doubt", lambda: not scene.view()["trusted"])
+        await scene.fail("later")
+        scene.target.answers.set()
+        await scene.until_run("under-way", "verifying")
+        assert scene.outcomes("under-way") == ["DONE"]
+        await scene.until("no leader", lambda: "no leader" in " ".join(scene.view()["reasons"]))
+        assert (scene.intents("later"), scene.rest("under-way").split()[0]) == ([], "verifying")
+        for name in frozen:
+            cluster.resume(name)
+        await scene.heal("under-way")
+        await scene.until_run("under-way", "done", within_s=2 * RECOVERY_S)
+        await scene.until_run("later", "verifying", within_s=RECOVERY_S)
+        assert (scene.effects("under-way"), scene.effects("later")) == (1, 1)
+
+
+class Agent(NamedTuple):
+    """An agent of the cluster, as a server to register with."""
+
+    address: str
+    node: str
 
 
 async def test_the_agent_is_restarted(cluster: Cluster, shop: Shop, bot: Bot) -> None:

@@ -30,7 +30,7 @@ FAST: dict[str, dict[str, Any]] = {
 class Bot:
     """``sections`` go over ``FAST``. One folder holds configuration, playbooks, journal and output."""
 
-    def __init__(self, folder: Path, consul: str, *playbooks: dict[str, Any], **sections: Any) -> None:
+    def __init__(self, folder: Path, address: str, /, *playbooks: dict[str, Any], **sections: Any) -> None:
         self.folder = folder
         self.journal = folder / "state" / "journal.sqlite"
         self.config = folder / "consulguard.yaml"
@@ -41,7 +41,7 @@ class Bot:
             (folder / "playbooks" / f"{playbook['name']}.yaml").write_text(json.dumps(playbook))
         config: dict[str, Any] = {
             "mode": "auto",
-            "consul": {"http_addr": consul},
+            "consul": {"http_addr": address},
             "playbooks": {"dir": "playbooks"},
             "journal": {"path": str(self.journal)},
             **FAST,
