@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from tests.e2e.support.zygote import Forked
+
 SETTLE_S = 1
 FAST: dict[str, dict[str, Any]] = {
     "watch": {"settle": f"{SETTLE_S}s"},
@@ -35,7 +37,8 @@ class Bot:
         self.journal = folder / "state" / "journal.sqlite"
         self.config = folder / "consulguard.yaml"
         self._log = folder / "bot.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
+        self.forked = False  # its lives are forked from a process that has imported everything: for tests of many
         (folder / "playbooks").mkdir(parents=True)
         for playbook in playbooks:
             (folder / "playbooks" / f"{playbook['name']}.yaml").write_text(json.dumps(playbook))
@@ -70,6 +73,9 @@ class Bot:
         """
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
+        if self.forked:
+            self._process = Forked(["run", "-c", str(self.config)], environment() | extra, self._log)
+            return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*under, *self.argv("run")],

@@ -1,0 +1,128 @@
+"""Starts daemons quickly: a process that has imported everything and forks. What is forked is the whole program.
+
+As a script it serves orders, one JSON object a line: ``argv``, ``env``, ``log`` and ``told``, the beginning of the
+names of two files in which it tells the pid and, in the end, how it ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+
+class Forked:
+    """What ``subprocess.Popen`` would be for it, as far as it is needed."""
+
+    def __init__(self, argv: list[str], env: dict[str, str], log: Path) -> None:
+        self._told = log.with_name(f"life-{time.monotonic_ns()}")
+        self.returncode: int | None = None
+        order = {"argv": argv, "env": env, "log": str(log), "told": str(self._told)}
+        server = _server()
+        assert server.stdin is not None
+        server.stdin.write(json.dumps(order).encode() + b"\n")
+        server.stdin.flush()
+        self.pid = self._number("pid", 60.0)
+
+    def poll(self) -> int | None:
+        if self.returncode is None and (path := self._told.with_suffix(".end")).exists():
+            self.returncode = int(path.read_text())
+        return self.returncode
+
+    def send_signal(self, what: signal.Signals) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, what)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> int:
+        self.returncode = self._number("end", 60.0)
+        return self.returncode
+
+    def _number(self, name: str, within_s: float) -> int:
+        path, end = self._told.with_suffix(f".{name}"), time.monotonic() + within_s
+        while not path.exists():
+            assert time.monotonic() < end, f"nothing is told in {path}"
+            time.sleep(0.005)
+        return int(path.read_text())
+
+
+@functools.cache
+def _server() -> subprocess.Popen[bytes]:
+    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE)
+    assert server.stdin is not None
+    atexit.register(server.stdin.close)
+    return server
+
+
+# ---- the script
+
+
+def serve() -> None:
+    for name in ("consulguard.cli.run", "consulguard.app.service", "consulguard.app.calendar", "sqlite3", "aiohttp"):
+        importlib.import_module(name)
+    for group in ("actions", "notifiers", "stores", "leases"):
+        for point in entry_points(group=f"consulguard.{group}"):
+            point.load()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in iter(sys.stdin.buffer.readline, b""):
+        if os.fork() == 0:
+            os.close(0)
+            os._exit(_watch(json.loads(line)))
+
+
+def _watch(order: dict[str, Any]) -> int:
+    """Its parent: tells how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        _be(order)
+    _tell(order["told"], "pid", pid)
+    _, status = os.waitpid(pid, 0)
+    _tell(order["told"], "end", os.waitstatus_to_exitcode(status))
+    return 0
+
+
+def _be(order: dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(order["env"])
+    random.seed()
+    os.open(os.devnull, os.O_RDONLY)  # the lowest free number: 0
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number in (1, 2):
+        os.dup2(log, number)
+    sys.argv = ["consulguard", *order["argv"]]
+    from consulguard.cli import main
+
+    try:
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _tell(told: str, name: str, number: int) -> None:
+    aside = Path(f"{told}.{name}.new")
+    aside.write_text(str(number))
+    aside.rename(f"{told}.{name}")
+
+
+if __name__ == "__main__":
+    serve()
