@@ -33,9 +33,14 @@ def pause(
     return say(options, "stop" if stop else "pause", args, f"paused: {reason}")
 
 
-def resume(options: Options) -> int:
-    """Lift every pause."""
-    return say(options, "resume", {}, "resumed")
+def resume(
+    options: Options,
+    reason: Annotated[str | None, typer.Option(help="Lift only the pauses with this reason.")] = None,
+) -> int:
+    """Lift every pause, or those with one reason; while another is left, all stays paused."""
+    if reason is None:
+        return say(options, "resume", {}, "resumed")
+    return say(options, "resume", {"reason": reason}, f"no longer paused: {reason}")
 
 
 def say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
@@ -46,6 +51,8 @@ def say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
     if answer is None:
         asyncio.run(offline.command(loaded, command, args, who))
         done += " (no daemon runs here; the next one will obey)"
+    elif not answer["ok"]:
+        raise doors.NotFound(answer["text"])
     if not options.quiet:
         print(done)
     return doors.OK

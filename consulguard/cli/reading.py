@@ -6,12 +6,14 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
 
 from consulguard import config
 from consulguard.app import assess, configured, fold
+from consulguard.app.past import JOURNAL
 from consulguard.cli import snapshots
 from consulguard.cli.doors import stripped
 from consulguard.cli.options import Options
@@ -22,6 +24,7 @@ from consulguard.engine import EngineState
 from consulguard.errors import ConsulUnavailable, PlaybookError, StoreCorrupt, StoreUnavailable
 from consulguard.events import AnyEvent
 from consulguard.journal import SqliteStore
+from consulguard.model import Pause
 from consulguard.watch import read_once
 
 log = structlog.get_logger("consulguard.cli")
@@ -52,7 +55,8 @@ def look(
 
 
 async def _see(options: Options, loaded: config.Loaded, focus: Sequence[str]) -> snapshots.Seen:
-    return snapshots.Seen(events=await _events(options, loaded, focus), past=await past(loaded) or EngineState())
+    events = await _events(options, loaded, focus)
+    return snapshots.Seen(events=events, past=await past(loaded, blind=events[0].at) or EngineState())
 
 
 async def _events(options: Options, loaded: config.Loaded, focus: Sequence[str]) -> list[AnyEvent]:
@@ -68,8 +72,12 @@ async def _events(options: Options, loaded: config.Loaded, focus: Sequence[str])
         await client.close()
 
 
-async def past(loaded: config.Loaded) -> EngineState | None:
-    """What the journal holds; None where there is none, or it cannot be read now."""
+async def past(loaded: config.Loaded, *, blind: datetime | None = None) -> EngineState | None:
+    """What the journal holds; None where there is none, or it cannot be read now.
+
+    ``blind``: where it cannot be read, a state that is stopped as of then instead of None: nobody knows whether
+    somebody has paused us, and that is as good as paused.
+    """
     path = settings.journal_path(loaded)
     if not exists(path):
         return None
@@ -79,7 +87,10 @@ async def past(loaded: config.Loaded) -> EngineState | None:
         state = (await fold(store)).state
     except (StoreUnavailable, StoreCorrupt) as error:
         log.warning("journal_not_read", reason=str(error), unknown="pauses, attempts and the storm brake")
-        return None
+        if blind is None:
+            return None
+        why = f"the journal cannot be read, so nobody knows whether it is paused: {error}"
+        return EngineState(pauses=[Pause(who=JOURNAL, why=why, since=blind, depth="stop")])
     finally:
         await store.close()
     return state

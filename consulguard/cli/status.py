@@ -36,7 +36,9 @@ def status(
         return _nagios(answer)
     if not printing.data(options, answer):
         _table(options, answer)
-    return doors.OK if state.view.trusted else doors.CONSUL
+    if not state.view.trusted:
+        return doors.CONSUL
+    return doors.BLOCKED if answer["paused"] else doors.OK
 
 
 def _answer(state: EngineState, service: str | None) -> contracts.Json:
@@ -75,6 +77,9 @@ def _nagios(answer: contracts.Json) -> int:
         return NAGIOS_CRITICAL
     if odd:
         print(f"WARNING - {_told(', '.join(sorted(odd)))}{counts}")
+        return NAGIOS_WARNING
+    if answer["paused"]:
+        print(f"WARNING - paused: {_told('; '.join(p['why'] for p in answer['paused']))}{counts}")
         return NAGIOS_WARNING
     print(f"OK - all passing{counts}")
     return NAGIOS_OK

@@ -20,6 +20,7 @@ from consulguard.events import (
     LeaseChanged,
     Looked,
     Observed,
+    Reply,
     Resulted,
     Started,
     ViewChanged,
@@ -89,7 +90,7 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case Commanded(command="run"):
             return manual.run(state, event, at)
         case Commanded():
-            _command(state, event, at)
+            return _command(state, event, at)
         case _:
             pass
     return []
@@ -104,7 +105,7 @@ def _configure(state: EngineState, event: Configured) -> None:
     state.dirty, state.planned_at = True, None
 
 
-def _command(state: EngineState, event: Commanded, at: datetime) -> None:
+def _command(state: EngineState, event: Commanded, at: datetime) -> list[AnyEffect]:
     """Pause, stop, resume and re-arm. A pause is a named reason; several may hold at once."""
     if event.command in ("pause", "stop"):
         for_s = event.args.get("for_s")
@@ -118,9 +119,14 @@ def _command(state: EngineState, event: Commanded, at: datetime) -> None:
             )
         )
     elif event.command == "resume":
-        state.pauses.clear()
+        why = event.args.get("reason")
+        left = [p for p in state.pauses if why is not None and p.why != why]
+        if why is not None and len(left) == len(state.pauses):
+            return [Reply(key=event.key, ok=False, text=f"nothing is paused for the reason {why!r}")]
+        state.pauses[:] = left
     elif event.command == "rearm":
         state.records.pop(str(event.args.get("playbook", "")), None)
+    return []
 
 
 def _correlate(state: EngineState, at: datetime) -> list[Incident]:

@@ -87,7 +87,7 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         title=f"{incident.root.name}: root cause" + (f" ({affected} affected)" if affected else ""),
         at=at,
         incident=incident,
-        facts=(*_facts(plan, runs), *_asked(question)),
+        facts=(*_facts(plan, runs), *_asked(question), *_paused(state)),
         thread=tuple(line for r in runs for line in r.log),
     )
 
@@ -115,6 +115,11 @@ def _asked(question: Question | None) -> tuple[tuple[str, str], ...]:
     people = "a person" if question.needed == 1 else f"{question.needed} people"
     until = f"{question.expires_at:%Y-%m-%d %H:%M:%S}Z"
     return (("Approval", f"{people} until {until}: consulguard approval approve {question.id[:8]}"),)
+
+
+def _paused(state: EngineState) -> tuple[tuple[str, str], ...]:
+    reasons = "; ".join(f"{p.depth} by {p.who}: {p.why}" for p in state.pauses)
+    return (("Paused", reasons),) if reasons else ()
 
 
 def names(all_names: list[str]) -> str:
@@ -158,7 +163,7 @@ def _view(state: EngineState, at: datetime) -> Message | None:
 def _pause(state: EngineState, at: datetime) -> Message | None:
     if not state.pauses:
         return _over(state, PAUSE, "Remediation resumed", at)
-    reasons = "; ".join(f"{p.depth} by {p.who}: {p.why}" for p in state.pauses)
+    ((_, reasons),) = _paused(state)
     return Message(key=PAUSE, version=0, severity="warning", title="Remediation is paused", at=at, text=reasons)
 
 

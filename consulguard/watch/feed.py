@@ -139,6 +139,8 @@ class Feed:
             digest = await self._compare(answer)
             if generation == self._generation:
                 self.index, self._digest = index, digest
+        else:  # a server that does not wait must not be asked at the pace of news
+            self._bucket.rate = self._pace(len(answer.body), news=False)
         self._backoff.reset()
         self._view.good(name)
 

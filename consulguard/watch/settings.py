@@ -40,5 +40,7 @@ class WatchSettings(Value, frozen=True, kw_only=True):
     forbidden_retry_s: float = 30.0  # after a 403
     backoff_min_s: float = 0.25
     backoff_max_s: float = 15.0
+    resync_min_s: float = 1.0  # between two resyncs, doubled with each, less up to a half
+    resync_max_s: float = 60.0  # and after so long without one the next is made at once
     heartbeat_s: float = 15.0  # View.as_of is told again when it has moved this far
     list_bytes: int = 256 * 1024 * 1024  # cap of the answers that grow with the fleet

@@ -53,6 +53,9 @@ class Watcher:
         self._resumed: list[tuple[Target, str]] = []
         self._focus: list[Target] = []
         self._feeds: list[Feed] = []
+        self._patience = Backoff(settings.resync_min_s, settings.resync_max_s)
+        self._resynced_at: float | None = None
+        self._resyncing = False
 
     def resume(self, known: Iterable[tuple[Target, str]]) -> None:
         """Before ``run``: (target, check) of what was not passing when an earlier life ended. What is no longer
@@ -149,14 +152,32 @@ class Watcher:
             view.note(SERVERS, f"Consul's own servers fail: {', '.join(sorted(down))}")
 
     async def _resync(self, view: ViewKeeper, mesh: Mesh, audit: Audit, reason: str) -> None:
-        """An index went back: the server's history is another one. Read everything anew, believe it later."""
+        """An index went back: the server's history is another one. Read everything anew, believe it later.
+
+        What is doubted is doubted at once; a server whose index keeps falling is read anew with growing patience.
+        """
         view.resync(reason)
         await view.publish()
+        if self._resyncing:
+            return
+        self._resyncing = True
+        try:
+            await self._be_patient()
+        finally:
+            self._resyncing = False
         mesh.book.forget_indexes()
         mesh.crawler.changed(mesh.census.names)
         for feed in self._feeds:
             feed.reset()
         audit.soon()
+
+    async def _be_patient(self) -> None:
+        now, last = self._clock.monotonic(), self._resynced_at
+        if last is not None and now - last < self._settings.resync_max_s:
+            await asyncio.sleep(self._patience.next())
+        else:
+            self._patience.reset()
+        self._resynced_at = self._clock.monotonic()
 
     def _hole(self, view: ViewKeeper, mesh: Mesh, count: int) -> None:
         view.resync(f"audit: {count} checks differ from what the feeds told")

@@ -213,6 +213,24 @@ def test_a_verification_that_fails_undoes():
     assert w.done()[-1][0] == "0/undo1"
 
 
+def test_one_of_two_reasons_is_lifted_and_it_stays_paused():
+    w = World()
+    for who, why in (("ann", "deploy"), ("bob", "drill")):
+        w.feed(Commanded(at=moment(0), command="pause", who=who, args={"reason": why}))
+    (refused,) = w.feed(Commanded(at=moment(0), command="resume", who="ann", args={"reason": "x"}, key="k"))
+    assert not refused.ok
+    w.feed(Commanded(at=moment(1), command="resume", who="ann", args={"reason": "deploy"}))
+    w.fail(2)
+    w.wait(3, 100)
+    assert w.done() == []
+    assert not w.state.runs
+    assert dict(w.told(w.incident.id)[-1].facts)["Paused"] == "pause by bob: drill"
+    w.feed(Commanded(at=moment(101), command="resume", who="ann", args={"reason": "drill"}))
+    w.confirm(102)
+    assert [d[0] for d in w.done()] == ["0/1"]
+    assert "Paused" not in dict(w.told(w.incident.id)[-1].facts)
+
+
 def test_pause_holds_new_runs_and_resume_lets_them_go():
     w = World()
     w.feed(Commanded(at=moment(0), command="pause", who="ann", args={"reason": "deploy"}))

@@ -51,6 +51,15 @@ async def test_the_same_version_takes_up_what_it_sent(store: SqliteStore) -> Non
     assert snapshot(past.state) == snapshot(w.state)
 
 
+@pytest.mark.parametrize("depth", ["pause", "stop"])
+async def test_who_comes_after_is_as_paused_as_who_died(store: SqliteStore, depth: str) -> None:
+    w = World()
+    w.feed(Commanded(at=moment(5), command=depth, who="ann", args={"reason": "deploy"}))
+    await write(store, w)
+    past = await fold(store)
+    assert [(p.depth, p.who, p.why) for p in past.state.pauses] == [(depth, "ann", "deploy")]
+
+
 async def test_an_open_intent_this_version_would_not_have_made_is_a_doubt(store: SqliteStore) -> None:
     w = world()
     old = as_another_version_made_it(w.last(Do))

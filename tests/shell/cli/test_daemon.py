@@ -82,7 +82,9 @@ def test_a_life_of_the_daemon(cli):
             ("moving house", "pause", "tester (command line)")
         ]
         assert paused[0]["until"] > paused[0]["since"]
-        assert "paused" in cli.with_config("status").out
+        told = cli.with_config("status")
+        assert (told.code, "paused" in told.out) == (6, True)
+        assert cli.with_config("resume", "--reason", "nothing").code == 1
         step = cli.with_config("plan", "-o", "json").json["incidents"][0]["steps"][0]
         assert {g["guard"]: g["verdict"] for g in step["guards"]}["pause"] != "ALLOW"
         assert cli.with_config("resume").code == 0
@@ -157,7 +159,7 @@ def the_record(cli):
     tail = cli.with_config("journal", "tail", "-n", "500", "-o", "json").json
     assert [e["seq"] for e in tail] == list(range(tail[0]["seq"], tail[-1]["seq"] + 1))
     commands = [e["body"]["command"] for e in tail if isinstance(e["body"], dict) and "command" in e["body"]]
-    assert commands == ["pause", "resume"]
+    assert commands == ["pause", "resume", "resume"]  # the first for a reason nobody had given
     assert len(cli.with_config("journal", "tail", "-n", "3").out.splitlines()) == 3
 
 
@@ -219,9 +221,13 @@ def test_a_file_that_is_no_journal(cli):
     (cli.folder / "state/journal.sqlite").write_bytes(b"not a database, whatever its name says" * 50)
     assert cli.with_config("journal", "tail").code == 74
     assert cli.with_config("run").code == 74
-    plan = cli.with_config("plan")  # goes on without the past, and says so
+    plan = cli.with_config("plan", "-o", "json")  # goes on without the past, and says so
     assert plan.code == 0
     assert "journal_not_read" in plan.err
+    step = plan.json["incidents"][0]["steps"][0]
+    pause = next(g for g in step["guards"] if g["guard"] == "pause")
+    assert (pause["verdict"], "cannot be read" in pause["reason"]) == ("WAIT", True)
+    assert cli.with_config("status").code == 6
 
 
 def test_no_seeded_secret_is_told_anywhere(cli, mesh):
