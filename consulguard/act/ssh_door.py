@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,6 +81,7 @@ async def connected(settings: SshSettings, node: str, host: str, port: int) -> A
 
     Raises ActionRefused where trying again is no use, NotSent where it may be; in neither case anything was run.
     """
+    await asyncio.to_thread(import_module, "asyncssh")  # long enough to hold up the loop
     import asyncssh
 
     key, known = _trusted(settings, node)
@@ -132,32 +134,35 @@ def _trusted(settings: SshSettings, node: str) -> tuple[Any, Any]:
     return key, known
 
 
-async def say(connection: SSHClientConnection, line: str, *, keep: int, within_s: float) -> Reply | None:
-    """Have ``line`` run; None when it has not ended within ``within_s`` (it is asked to end then).
+async def say(
+    connection: SSHClientConnection, line: str, *, keep: int, within_s: float, kill: bool = False
+) -> Reply | None:
+    """Have ``line`` run; None when it has not ended within ``within_s``.
 
-    Raises ConnectionError when the connection is lost. ``keep``: bytes of each of stdout and stderr.
+    Raises ConnectionError when the connection is lost. ``keep``: bytes of each of stdout and stderr. ``kill``: the
+    server is asked to kill what is not waited for any longer; whether it does, nothing tells.
     """
     import asyncssh
 
     try:
         async with asyncio.timeout(within_s):
             process = await connection.create_process(line, encoding=None, stdin=asyncssh.DEVNULL)
-            return await _ended(process, keep, within_s)
+            return await _ended(process, keep, kill)
     except TimeoutError:
         return None
     except asyncssh.Error as error:
         raise ConnectionError(tidy(str(error)) or "the connection was lost") from error
 
 
-async def _ended(process: SSHClientProcess[bytes], keep: int, within_s: float) -> Reply:
+async def _ended(process: SSHClientProcess[bytes], keep: int, kill: bool) -> Reply:
     over = False
     try:
         out, err = await asyncio.gather(_kept(process.stdout, keep), _kept(process.stderr, keep))
         await process.wait_closed()
         over = True
     finally:
-        if not over:
-            process.kill()  # a server may pass it on to the process; nothing tells whether it does
+        if kill and not over:
+            process.kill()
     signal = process.exit_signal
     return Reply(
         code=None if signal else process.exit_status, signal=signal[0] if signal else "", stdout=out, stderr=err

@@ -93,7 +93,9 @@ class SshRun(Action[SshParams]):
             keep = ANSWER_MAX if settings.wrapper else KEEP
             try:
                 with ctx.effect(intent):
-                    reply = await ssh_door.say(connection, line, keep=keep, within_s=within_s)
+                    reply = await ssh_door.say(
+                        connection, line, keep=keep, within_s=within_s, kill=not settings.wrapper
+                    )
             except ConnectionError as error:
                 return unknown(f"{what}: {error}")
         if reply is None:

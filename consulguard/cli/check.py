@@ -10,13 +10,14 @@ from consulguard.app.rights import Finding, consul_rights, prometheus_rights, sl
 from consulguard.cli import doors, printing
 from consulguard.cli.options import Options
 from consulguard.clock import SystemClock
-from consulguard.config import Loaded
+from consulguard.config import Loaded, settings
 
 
 def check(options: Options) -> int:
     """Say what works and what is missing, each with what to do."""
     loaded = options.load()
     findings = [Finding(area="config", ok=True, text=f"read from {loaded.path or 'defaults: no file found'}")]
+    settings.act_settings(loaded)  # the files that actions need; raises ConfigError
     given, broken = configured(loaded, SystemClock().now())
     findings += [Finding(area="playbooks", ok=False, text=str(error)) for error in broken]
     findings.append(Finding(area="playbooks", ok=True, text=f"{len(given.playbooks)} usable"))

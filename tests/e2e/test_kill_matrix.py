@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from consulguard.testing import RealConsul
 
-from tests.e2e.support.case import CONSUL, EXEC, HTTP, KINDS, Case
-from tests.e2e.support.judge import judge, judge_often, judge_undone
+from tests.e2e.support.case import CONSUL, EXEC, HTTP, KINDS, SSH, Case
+from tests.e2e.support.judge import judge, judge_asked, judge_often, judge_undone
+from tests.support.sshd import need_sshd
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -53,6 +54,21 @@ async def test_a_kill_during_an_effect(kind: str, stage: Stage) -> None:
         judge(case, killed_after_send=point in AFTER)
 
     await stage([(kind, point) for point in (*BEFORE, *AFTER)], play, False)
+
+
+async def test_a_kill_during_a_command_over_ssh(stage: Stage) -> None:
+    """Through the wrapper: the next life asks the target."""
+    need_sshd()
+
+    async def play(case: Case, point: str) -> None:
+        case.bot.start(f"{point}:kill")
+        await case.fail()
+        await case.bot.died()
+        case.bot.start()
+        await case.comes_to_rest()
+        judge_asked(case, killed_after_send=point in AFTER)
+
+    await stage([(SSH, point) for point in (*BEFORE, *AFTER)], play, False)
 
 
 @pytest.mark.parametrize("kind", CONSUL)

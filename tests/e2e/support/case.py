@@ -14,11 +14,13 @@ from tests.e2e.support import journal
 from tests.e2e.support.bot import Bot
 from tests.e2e.support.proxy import RecordingProxy
 from tests.e2e.support.receiver import Receiver, make_command, recorded
+from tests.support.sshd import Sshd
 from tests.support.waiting import eventually
 
 HTTP = ("http.request, idempotent", "http.request, not idempotent")
 EXEC = ("exec.run, idempotent", "exec.run, not idempotent")
 CONSUL = ("consul.maintenance", "consul.service_resolver", "consul.service_splitter", "consul.kv_put")
+SSH = "ssh.run, asked afterwards"
 KINDS = (*CONSUL, *HTTP, *EXEC)
 REST_S = 75.0
 OVER = ("done", "held", "failed")
@@ -35,9 +37,10 @@ class Case:
     ) -> None:
         self.kind = kind
         self.action, _, flavour = kind.partition(", ")
-        self.repeatable = flavour != "not idempotent"
+        self.repeatable = flavour not in ("not idempotent", "asked afterwards")
         self.undo = undo
         self._healed = False
+        self._ssh: dict[str, Any] = {}
         self.name = name
         self._consul = consul
         self._sections = sections
@@ -61,6 +64,8 @@ class Case:
                 self._folder / "bot/state/journal.sqlite",
                 careful=careful,
             )
+            if self.kind == SSH:
+                self._ssh = self._open_sshd(stack)
             await self._register(stack)
             self.bot = Bot(
                 self._folder / "bot",
@@ -152,8 +157,19 @@ class Case:
             ):
                 await self._call("PUT", "/v1/config", body)
 
+    def _open_sshd(self, stack: contextlib.AsyncExitStack) -> dict[str, Any]:
+        """How to reach an sshd of this case's own, whose key runs the wrapper."""
+        folder = self._folder / "ssh"
+        folder.mkdir()
+        sshd = Sshd(folder, node=self._consul.node).open()
+        stack.callback(sshd.close)
+        sshd.allow_commands([self._command])
+        ssh = sshd.settings()
+        return {"user": ssh.user, "key_file": ssh.key_file, "known_hosts": ssh.known_hosts, "port": sshd.port}
+
     def _allowed(self) -> dict[str, Any]:
         return {
+            "ssh": self._ssh,
             "agents": {"addresses": {self._consul.node: self.proxy.address}},
             "http": {"hosts": {"receiver": {"url": self._receiver, "private": True}}},
             "exec": {"allowed_commands": [self._command]},
@@ -188,8 +204,11 @@ class Case:
             "consul.kv_put": {"key": f"flags/{self.name}", "value": "off"},
             "http.request": {"method": "POST", "url": f"{self._receiver}/restart", **flag},
             "exec.run": {"argv": [self._command], **flag},
+            "ssh.run": {"argv": [self._command]},
         }
         steps = [{"name": "first", "uses": self.action, "with": params[self.action]}]
+        if self.kind == SSH:
+            steps[0]["retry"] = {"count": 1, "interval": "1s"}
         if self.action == "consul.maintenance" and not self.undo:
             steps.append({"name": "rejoin", "uses": self.action, "with": {"enable": False}})
         return steps

@@ -27,6 +27,16 @@ def judge(case: Case, *, killed_after_send: bool) -> None:
     taken_up_in_time(record)
 
 
+def judge_asked(case: Case, *, killed_after_send: bool) -> None:
+    """After one kill of what can be asked: what happened is found, what did not happen is done once."""
+    record = case.record()
+    effects = every_effect_was_meant(case, record)
+    assert case.rest().startswith("done"), case.rest()
+    assert sum(effects.values()) == 1, effects
+    assert len(record.intents) == len(record.attempts) == (1 if killed_after_send else 2)
+    taken_up_in_time(record)
+
+
 def judge_often(case: Case) -> None:
     """After any number of kills: at most one effect for each attempt, and only what may be repeated is."""
     record = case.record()

@@ -143,7 +143,7 @@ class TestOnce:
         assert target.runs() == ["run-1/0/1"]
         assert target.run("run-1/0/2", "wait")[0] == 0
 
-    @pytest.mark.parametrize("nth", range(1, 7))
+    @pytest.mark.parametrize("nth", range(1, 9))
     def test_killed_at_any_sync(self, target: Target, nth: int) -> None:
         """Before the record of the start it was not run, after it nobody says that it was not."""
         assert shutil.which("strace"), "strace is missing: run scripts/install-test-tools.sh"
