@@ -9,7 +9,7 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +111,9 @@ async def connected(settings: SshSettings, node: str, host: str, port: int) -> A
         yield connection
     finally:
         connection.abort()
-        async with asyncio.timeout(END_S):
-            await connection.wait_closed()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await connection.wait_closed()
 
 
 def _trusted(settings: SshSettings, node: str) -> tuple[Any, Any]:
