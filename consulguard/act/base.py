@@ -56,6 +56,7 @@ class KubeSettings(Value, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     cordon: bool = False  # nodes are in no namespace
     request_timeout_s: float = 10.0
+    service_account: str = "/var/run/secrets/kubernetes.io/serviceaccount"  # where a pod finds its own
     own_namespace: str = ""  # where we ourselves run, if in the cluster
     own_pod: str = ""
 

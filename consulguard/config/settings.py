@@ -19,7 +19,6 @@ from consulguard.plan import parse
 from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
 from consulguard.watch import WatchSettings
 
-OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 SOCKET_BYTES = 107  # what Linux allows
 
 
@@ -217,21 +216,22 @@ def _kubernetes(loaded: Loaded) -> KubeSettings:
     path = loaded.resolve(given.kubeconfig) if given.kubeconfig else None
     if path is not None:
         read_text(path, "the kubeconfig")  # it may name commands: nobody else may write it
+    own = KubeSettings().service_account
     return KubeSettings(
         kubeconfig=str(path) if path is not None else "",
         context=given.context,
         namespaces=tuple(given.namespaces),
         cordon=given.cordon,
         request_timeout_s=given.request_timeout,
-        own_namespace=_own_namespace(),
+        own_namespace=_own_namespace(Path(own)),
         own_pod=os.environ.get("POD_NAME") or os.environ.get("HOSTNAME", ""),
     )
 
 
-def _own_namespace() -> str:
+def _own_namespace(service_account: Path) -> str:
     """Of the pod we run in; empty outside of Kubernetes."""
     try:
-        return OWN_NAMESPACE.read_text(encoding="ascii").strip()
+        return (service_account / "namespace").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 

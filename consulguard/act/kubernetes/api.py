@@ -104,7 +104,11 @@ async def _configuration(library: Any, settings: KubeSettings) -> Any:
                 persist_config=False,
             )
         else:
-            config.load_incluster_config(client_configuration=found)
+            config.load_incluster_config(
+                client_configuration=found,
+                token_filename=f"{settings.service_account}/token",
+                cert_filename=f"{settings.service_account}/ca.crt",
+            )
     except (config.ConfigException, OSError, ValueError, TypeError, AssertionError, yaml.YAMLError) as error:
         where = settings.kubeconfig or "the pod's service account"
         raise ActionRefused(f"{where} cannot be used to reach Kubernetes: {tidy(str(error), 150)}") from None

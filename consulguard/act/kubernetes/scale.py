@@ -88,7 +88,7 @@ def _replicas(place: Place) -> int | None:
 
 def _words(params: ScaleParams) -> str:
     if params.replicas is not None:
-        return f"{params.replicas} replicas"
+        return f"replicas: {params.replicas}"
     if params.add is not None:
-        return f"{params.add} more replicas, {params.max} at most"
-    return f"{params.remove} replicas fewer, {params.min} at least"
+        return f"replicas: {params.add} more, {params.max} at most"
+    return f"replicas: {params.remove} fewer, {params.min} at least"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import msgspec
 import pytest
+from consulguard.act.runner import perform
 from consulguard.model import Outcome
 
-from tests.shell.act.kube_support import Between, Shop, owner
+from tests.shell.act.kube_support import ACTIONS, Between, Shop, owner
 from tests.shell.act.support import raw, serve
 
 pytestmark = pytest.mark.real
@@ -253,3 +257,20 @@ async def test_a_rollout_or_a_wish_to_be_left_alone_holds_it(shop):
 async def test_what_cannot_be_looked_at_holds(shop):
     config = shop.kube.kubeconfig(server="http://127.0.0.1:9")
     assert "could not look" in await shop.holds(shop.intent("evict_pod"), kubeconfig=config)
+
+
+async def test_in_a_cluster_the_service_account_of_the_pod_is_enough(shop, tmp_path, monkeypatch):
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]},
+    ]
+    (tmp_path / "token").write_text(shop.kube.token(shop.name, "bot", rules))
+    (tmp_path / "ca.crt").write_text((shop.kube.folder / "certs/apiserver.crt").read_text())
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(shop.kube.port))
+    async with shop.context(service_account=str(tmp_path)) as ctx:
+        kube = msgspec.structs.replace(ctx.settings.kubernetes, kubeconfig="")
+        settings = msgspec.structs.replace(ctx.settings, kubernetes=kube)
+        result = await perform(shop.intent("evict_pod"), ACTIONS, dataclasses.replace(ctx, settings=settings))
+    assert result.outcome is Outcome.DONE
+    assert shop.going()

@@ -186,6 +186,16 @@ async def test_once_restarted_the_pod_is_gone_and_the_mark_still_tells(shop):
     assert "there is no pod web-b-1" in (await shop.do(other)).detail
 
 
+async def test_where_the_mark_cannot_be_looked_for_nobody_knows(shop):
+    shop.kube.send("DELETE", f"{shop.core}/pods/web-b-1", {"gracePeriodSeconds": 0})
+    rules = [{"apiGroups": ["", "apps"], "resources": ["pods", "replicasets", "deployments"], "verbs": ["get"]}]
+    config = shop.kube.kubeconfig(token=shop.kube.token(shop.name, "no-list", rules))
+    result = await shop.do(shop.intent("rollout_restart"), kubeconfig=config)
+    assert result.outcome is Outcome.UNKNOWN
+    assert "there is no pod web-b-1" in result.detail
+    assert f"does not let us list deployments.apps in namespace {shop.name}" in result.detail
+
+
 async def test_it_is_found_by_the_service_in_front_of_it(shop):
     shop.service()
     wanted = shop.intent("rollout_restart", {"service": "web"}, target=shop.target.of_service())
