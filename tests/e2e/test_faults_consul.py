@@ -1,4 +1,4 @@
-"""What Consul says is odd, or it says nothing: the daemon keeps what it knew, does nothing, and comes back by itself.
+"""What Consul says is odd, or it says nothing: the daemon keeps what it knew and does nothing.
 
 Against the twin, because a real server cannot be made to answer so; a proxy in between bends the answers.
 """
@@ -27,7 +27,7 @@ A_SECOND = 25.0  # requests: a loop without a brake makes hundreds
 
 
 class Stage:
-    """Ten services, one of them failing without a cure, one bot that would act on whatever else fails or vanishes."""
+    """Ten services, one failing without a cure, and a bot that would act on whatever else fails or vanishes."""
 
     def __init__(self, twin: ConsulTwin, proxy: RecordingProxy, way: Chaos, scene: Scene) -> None:
         self.twin, self.proxy, self.way, self.scene = twin, proxy, way, scene
@@ -55,7 +55,7 @@ class Stage:
         await self.scene.call("PUT", "/v1/agent/service/deregister/stirred")
 
     async def all_well_but(self, failing: str) -> None:
-        """Nothing was done so far, and the service that failed before still does; a real failure is still cured."""
+        """Nothing was done so far, what failed before still does, and a real failure is still cured."""
         scene = self.scene
         assert scene.record().intents == []
         await self.only(failing)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 async def test_sigterm_with_running_steps(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> None:
-    """A step that ends in time is journaled as done, one that does not is parked; nothing new begins; exit code 0."""
+    """A step that ends in time is journaled as done, another is parked; nothing new begins; exit code 0."""
     async with Scene(real_consul_module, tmp_path, unique) as scene:
         command = Hanging(tmp_path)
         scene.book("slow")
@@ -61,7 +61,7 @@ def _gave_back(scene: Scene) -> bool:
 
 
 async def test_playbooks_change_under_a_run(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> None:
-    """A run keeps its copy whatever happens to the file; a new version is for new runs; a bad one changes nothing."""
+    """A run keeps its copy whatever happens to the file; new versions are for new runs, bad ones for none."""
     port = free_ports(1)[0]
     async with Scene(real_consul_module, tmp_path, unique) as scene:
         steps = [scene.post(), {"name": "second", "uses": "wait", "with": {"seconds": 1}}]

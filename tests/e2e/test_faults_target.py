@@ -79,7 +79,7 @@ async def test_only_the_target_is_cut_off(real_consul_module: RealConsul, tmp_pa
 
 
 async def test_a_target_that_lies(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> None:
-    """It says 200 and does nothing; Consul's answers from before the effect say that all is well. Neither counts."""
+    """It says 200 and does nothing; answers of Consul from before the effect say all is well. Neither counts."""
     async with RecordingProxy(real_consul_module.address) as proxy:
         async with Scene(real_consul_module, tmp_path, unique, seen=proxy.address) as scene:
             scene.book("dead", verify={"within": "3s", "target": {"passing_for": 1}})

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from consulguard.testing import RealConsul
 
-from tests.e2e.support.case import CONSUL, EXEC, HTTP, KINDS, SSH, Case
-from tests.e2e.support.judge import judge, judge_asked, judge_often, judge_undone
+from tests.e2e.support.case import CONSUL, DESTRUCTIVE, EXEC, HTTP, NOWHERE, ONCE, REPEATABLE, SSH, Case
+from tests.e2e.support.judge import judge, judge_asked, judge_often, judge_undone, taken_up_in_time
 from tests.support.sshd import need_sshd
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 BEFORE = ("app.after_intent", "act.before_send")
 AFTER = ("act.after_send", "app.before_result")
+TIMES = 3
 
 Play = Callable[[Case, str], Awaitable[None]]
 Stage = Callable[[Iterable[tuple[str, str]], Play, bool], Awaitable[None]]
@@ -42,8 +43,37 @@ def stage(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> Stage:
     return staged
 
 
-@pytest.mark.parametrize("kind", KINDS)
+async def killed_three_times(case: Case, point: str) -> None:
+    """At the same point of the same attempt, one life after the other, as long as it is passed again."""
+    for life in range(TIMES):
+        case.bot.start(f"{point}:kill")
+        if life == 0:
+            await case.fail()
+            await case.bot.died()
+        elif not await case.died_or_came_to_rest():
+            break  # what it found was done already
+        assert len(case.record().attempts) == 1
+    else:
+        case.bot.start()
+        await case.comes_to_rest()
+    judge(case, killed_after_send=point in AFTER)
+
+
+@pytest.mark.parametrize("kind", REPEATABLE)
 async def test_a_kill_during_an_effect(kind: str, stage: Stage) -> None:
+    await stage([(kind, point) for point in (*BEFORE, *AFTER)], killed_three_times, False)
+
+
+@pytest.mark.parametrize("kind", DESTRUCTIVE)
+async def test_a_kill_during_an_effect_that_two_people_approved(kind: str, stage: Stage) -> None:
+    """Their word is in the journal: it counts for what is made good after the kill, and for nothing else."""
+    await stage([(kind, point) for point in (*BEFORE, *AFTER)], killed_three_times, False)
+
+
+@pytest.mark.parametrize("kind", ONCE)
+async def test_a_kill_during_an_effect_that_must_not_be_repeated(kind: str, stage: Stage) -> None:
+    """Three runs for each point: after the first kill none of them passes it again."""
+
     async def play(case: Case, point: str) -> None:
         case.bot.start(f"{point}:kill")
         await case.fail()
@@ -53,7 +83,24 @@ async def test_a_kill_during_an_effect(kind: str, stage: Stage) -> None:
         await case.comes_to_rest()
         judge(case, killed_after_send=point in AFTER)
 
-    await stage([(kind, point) for point in (*BEFORE, *AFTER)], play, False)
+    for _ in range(TIMES):
+        await stage([(kind, point) for point in (*BEFORE, *AFTER)], play, False)
+
+
+async def test_a_kill_during_a_step_that_reaches_nobody(stage: Stage) -> None:
+    """``wait`` and ``notify`` have no target: they are made again, and the run goes on."""
+
+    async def play(case: Case, point: str) -> None:
+        case.bot.start(f"{point}:kill")
+        await case.fail()
+        await case.bot.died()
+        case.bot.start()
+        await case.comes_to_rest()
+        assert case.rest().startswith("done"), case.rest()
+        assert (len(case.record().attempts), case.recorded(), case.proxy.writes) == (1, [], [])
+        taken_up_in_time(case.record())
+
+    await stage([(kind, point) for kind in NOWHERE for point in (*BEFORE, *AFTER)], play, False)
 
 
 async def test_a_kill_during_a_command_over_ssh(stage: Stage) -> None:
@@ -74,12 +121,17 @@ async def test_a_kill_during_a_command_over_ssh(stage: Stage) -> None:
 @pytest.mark.parametrize("kind", CONSUL)
 async def test_a_kill_while_an_effect_is_taken_back(kind: str, stage: Stage) -> None:
     async def play(case: Case, point: str) -> None:
-        case.bot.start(f"{point}:kill:2")
-        await case.fail()
-        await case.bot.died()
-        assert len(case.record().attempts) == 2
-        case.bot.start()
-        await case.comes_to_rest()
+        for life in range(TIMES):
+            case.bot.start(f"{point}:kill:{2 if life == 0 else 1}")
+            if life == 0:
+                await case.fail()
+                await case.bot.died()
+            elif not await case.died_or_came_to_rest():
+                break  # what it found was undone already
+            assert len(case.record().attempts) == 2
+        else:
+            case.bot.start()
+            await case.comes_to_rest()
         judge_undone(case)
         assert await case.left_behind() is None
 

@@ -95,7 +95,9 @@ class Chaos:
                     for task in tasks:
                         task.cancel()
 
-    async def _connect(self, stack: contextlib.AsyncExitStack) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(
+        self, stack: contextlib.AsyncExitStack
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(*self._target)
         self._keep(writer, stack)
         return reader, writer

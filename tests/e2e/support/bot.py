@@ -69,7 +69,7 @@ class Bot:
     ) -> None:
         """Start it; with a fail-point it will die, stop or block there.
 
-        ``under``: a command that runs it. ``stdout``: a file for its messages, not beside its log.
+        ``under``: a command that runs it. ``stdout``: for its messages, apart from its log.
         """
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}

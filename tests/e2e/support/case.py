@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Self
 
 import aiohttp
 from consulguard.testing import RealConsul
+from consulguard.testing.ports import free_ports
+from consulguard.testing.real_consul import ConsulAgent, agent_config
 
 from tests.e2e.support import journal
 from tests.e2e.support.bot import Bot
@@ -19,9 +22,19 @@ from tests.support.waiting import eventually
 
 HTTP = ("http.request, idempotent", "http.request, not idempotent")
 EXEC = ("exec.run, idempotent", "exec.run, not idempotent")
-CONSUL = ("consul.maintenance", "consul.service_resolver", "consul.service_splitter", "consul.kv_put")
+CONSUL = (
+    "consul.maintenance",
+    "consul.service_resolver",
+    "consul.service_splitter",
+    "consul.kv_put",
+    "consul.intention",
+)
+REPEATABLE = (*CONSUL, HTTP[0], EXEC[0])
+ONCE = (HTTP[1], EXEC[1])
 SSH = "ssh.run, asked afterwards"
-KINDS = (*CONSUL, *HTTP, *EXEC)
+DESTRUCTIVE = ("consul.deregister", "consul.force_leave")
+NOWHERE = ("wait", "notify")
+PEOPLE = ("ann", "bob")
 REST_S = 75.0
 OVER = ("done", "held", "failed")
 
@@ -42,6 +55,8 @@ class Case:
         self._healed = False
         self._ssh: dict[str, Any] = {}
         self.name = name
+        self._root = name
+        self._agent: ConsulAgent | None = None
         self._consul = consul
         self._sections = sections
         self._folder = folder
@@ -87,7 +102,29 @@ class Case:
     # ---- what happens
 
     async def fail(self) -> None:
-        await self._call("PUT", f"/v1/agent/check/fail/{self.name}")
+        """Its check, or the agent of the node it is on. What is destructive two people agree to."""
+        if self._agent is not None:
+            await asyncio.to_thread(self._agent.end)
+        else:
+            await self._call("PUT", f"/v1/agent/check/fail/{self.name}")
+        for person in PEOPLE if self.action in DESTRUCTIVE else ():
+            await self._agrees(person)
+
+    async def _agrees(self, person: str) -> None:
+        """What ``consulguard approval approve`` sends. The bot may die of the last one's."""
+
+        async def asked() -> str:
+            assert self.bot.runs, self.bot.output()
+            return self.record().fact(self._root, "Approval")
+
+        text = await eventually(asked, bool, within_s=60.0)
+        body = {"command": "approve", "args": {"id": text.split()[-1], "users": [person]}, "who": person}
+        connector = aiohttp.UnixConnector(path=str(self.bot.journal.with_suffix(".sock")))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.post("http://daemon/v1/command", json=body) as answer:
+                    said = await answer.json()
+                    assert said.get("ok"), said
 
     async def heal(self) -> None:
         await self._call("PUT", f"/v1/agent/check/pass/{self.name}")
@@ -122,7 +159,7 @@ class Case:
 
     def rest(self) -> str:
         """Where the run is, as people are told."""
-        return self.record().fact(self.name, "Run")
+        return self.record().fact(self._root, "Run")
 
     def recorded(self) -> list[dict[str, Any]]:
         return recorded(self.recording)
@@ -134,6 +171,9 @@ class Case:
             return checks.get(f"_service_maintenance:{self.name}")
         if self.action == "consul.kv_put":
             return await self._call("GET", f"/v1/kv/flags/{self.name}", none_on=404)
+        if self.action == "consul.intention":
+            rows = await self._call("GET", "/v1/connect/intentions")
+            return next((r for r in rows if r["DestinationName"] == self.name), None)
         kind = self.action.removeprefix("consul.").replace("_", "-")
         return await self._call("GET", f"/v1/config/{kind}/{self.name}", none_on=404)
 
@@ -142,9 +182,35 @@ class Case:
 
     # ---- the stage
 
+    async def _join(self, stack: contextlib.AsyncExitStack) -> None:
+        """A node of its own, with the service on it: its agent's death is the failure."""
+        http, serf = free_ports(2)
+        config = agent_config(self.name, "127.0.0.1", http=http, serf_lan=serf, serf_wan=-1)
+        lan = f"127.0.0.1:{self._consul.agent.config['ports']['serf_lan']}"
+        given = {**config, "retry_join": [lan], "retry_interval": "1s", "datacenter": "dc1"}
+        self._agent = ConsulAgent(given, folder=self._folder / "agent")
+        stack.callback(self._agent.end)
+        self._agent.launch()
+        body = {"Name": self.name, "Port": 1}
+
+        async def registered() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                url = f"http://127.0.0.1:{http}/v1/agent/service/register"
+                async with self._session.put(url, json=body) as answer:
+                    return answer.status == 200 and bool(
+                        await self._call("GET", f"/v1/catalog/service/{self.name}")
+                    )
+            return False
+
+        await eventually(registered, bool, within_s=60.0)
+
     async def _register(self, stack: contextlib.AsyncExitStack) -> None:
+        if self.action == "consul.force_leave":
+            await self._join(stack)
+            return
         check = {"CheckID": self.name, "Name": "ttl", "TTL": "1h", "Status": "passing"}
-        stack.push_async_callback(self._call, "PUT", f"/v1/agent/service/deregister/{self.name}")
+        if self.action != "consul.deregister":
+            stack.push_async_callback(self._call, "PUT", f"/v1/agent/service/deregister/{self.name}")
         await self._call("PUT", "/v1/agent/service/register", {"Name": self.name, "Port": 1, "Checks": [check]})
         if self.action == "consul.service_splitter":
             for body in (
@@ -189,6 +255,11 @@ class Case:
             "verify": {"within": "1s" if self.undo else "30s", "target": {"passing_for": 1}},
             "on_failure": "undo" if self.undo else "hold",
         }
+        if self.action in DESTRUCTIVE:
+            del playbook["verify"]
+            playbook |= {"mode": "approve", "approval": {"approvers": {"users": list(PEOPLE)}, "count": 2}}
+        if self.action == "consul.force_leave":
+            playbook["match"] |= {"scope": "node", "matchers": [f'node="{self.name}"']}
         if self.undo:
             playbook["steps"][0]["undo"] = {"uses": self.action}
         return playbook
@@ -202,11 +273,14 @@ class Case:
                 "splits": [{"weight": 100, "service": self.name, "service_subset": "v1"}],
             },
             "consul.kv_put": {"key": f"flags/{self.name}", "value": "off"},
+            "consul.intention": {"source": "batch"},
             "http.request": {"method": "POST", "url": f"{self._receiver}/restart", **flag},
             "exec.run": {"argv": [self._command], **flag},
             "ssh.run": {"argv": [self._command]},
+            "wait": {"seconds": 1},
+            "notify": {"text": "somebody should look"},
         }
-        steps = [{"name": "first", "uses": self.action, "with": params[self.action]}]
+        steps = [{"name": "first", "uses": self.action, "with": params.get(self.action, {})}]
         if self.kind == SSH:
             steps[0]["retry"] = {"count": 1, "interval": "1s"}
         if self.action == "consul.maintenance" and not self.undo:

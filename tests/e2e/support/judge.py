@@ -75,7 +75,7 @@ def every_effect_was_meant(case: Case, record: Record) -> Counter[str]:
 
 
 def taken_up_in_time(record: Record) -> None:
-    """What the last life found unfinished has an outcome, or is with a person, soon after that life has settled."""
+    """What the last life found unfinished has an outcome, or is with a person, soon after it settled."""
     life = record.lives[-1]
     before = {line.body["intent"]["id"] for line in record.lines if line.kind == "intent" and line.at < life}
     results = {line.body["result"]["intent_id"]: line.at for line in record.events("Resulted") if line.at >= life}

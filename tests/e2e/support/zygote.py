@@ -73,7 +73,13 @@ def _server() -> subprocess.Popen[bytes]:
 
 
 def serve() -> None:
-    for name in ("consulguard.cli.run", "consulguard.app.service", "consulguard.app.calendar", "sqlite3", "aiohttp"):
+    for name in (
+        "consulguard.cli.run",
+        "consulguard.app.service",
+        "consulguard.app.calendar",
+        "sqlite3",
+        "aiohttp",
+    ):
         importlib.import_module(name)
     for group in ("actions", "notifiers", "stores", "leases"):
         for point in entry_points(group=f"consulguard.{group}"):
