@@ -4,7 +4,7 @@ Effects leave from the event loop's thread alone. That thread looks at the clock
 again at the last gate before an effect; a thread of its own looks four times a second, for the case that the loop
 never comes round. Whoever sees it first ends the process with code 70: nothing is cleaned up, as after a kill, and
 the next life takes up what was open. Should even Python not get a turn, the kernel ends it with SIGALRM: its timer
-runs on while the process is stopped, and is delivered before one more instruction of ours.
+runs on while the process is stopped, and the signal waits for the moment it wakes.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.errors import ConfigError
+from consulguard.events import Configured
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
 from consulguard.notify.slack import SlackSettings
@@ -91,9 +92,7 @@ async def standing(
     watched = dead_man.armed() if dead_man is not None else contextlib.nullcontext()
     dead_man = dead_man or DeadMan(clock, Pulse())
     registry.refuse_old_consul_client()
-    given, broken = wiring.configured(loaded, clock.now())
-    wiring.refuse_broken(broken)
-    channels = notifiers(loaded)
+    given, channels = _configured(loaded, clock), notifiers(loaded)
     store = journal(loaded, tuple(c.name for c in channels))
     client = settings.client(loaded)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
@@ -128,6 +127,13 @@ async def standing(
         await client.close()
         for channel in channels:
             await channel.close()
+
+
+def _configured(loaded: Loaded, clock: Clock) -> Configured:
+    """What is in force. Raises ConfigError for playbooks that cannot be used: at the start somebody is there."""
+    given, broken = wiring.configured(loaded, clock.now())
+    wiring.refuse_broken(broken)
+    return given
 
 
 def _poke(workers: tuple[OutboxWorker, ...]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from consulguard.act import ActContext
 from consulguard.app import Daemon, Rooms
@@ -143,6 +147,31 @@ async def test_its_thread_sees_a_loop_that_never_comes_round() -> None:
 
             await eventually(look, bool, within_s=30.0)
     assert "journal" in said[0]
+
+
+STOPS = """
+import os, signal
+from consulguard.app.dead_man import DeadMan, Limits, Pulse
+from consulguard.clock import SystemClock
+dead = DeadMan(SystemClock(), Pulse(), Limits(loop_s=0.5))
+with dead.armed():
+    dead.came_round()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os.write(1, b"went on")
+"""
+
+
+def test_stopped_for_long_it_ends_as_it_wakes() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STOPS], stdout=subprocess.PIPE)
+    with process:
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(1.5)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    assert process.returncode == -signal.SIGALRM
 
 
 class Nothing:
