@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CACHE := .cache/consul
 CONSUL := $(CACHE)/usr/bin/consul
 
-.PHONY: demo test check bench every-byte docs clean
+.PHONY: demo test check bench every-byte model docs clean
 
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
@@ -36,6 +36,10 @@ bench: $(VENV)/.ready $(CONSUL)  ## The figures of the docs.
 
 every-byte: $(VENV)/.ready  ## Every byte of a small journal flipped, and every cut: some minutes.
 	CONSULGUARD_EVERY_BYTE=1 $(BIN)/pytest tests/shell/journal/test_every_byte.py
+
+# STEPS, JOBS (processes), MINUTES (at most), SEED; see docs/promises.md.
+model: $(VENV)/.ready  ## The model of the safety core, for about a million steps.
+	$(BIN)/python -m tests.model
 
 docs: $(VENV)/.ready  ## Write the parts of docs/ that are made from code.
 	$(BIN)/python scripts/make_docs.py

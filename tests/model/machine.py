@@ -117,7 +117,8 @@ class Model(RuleBasedStateMachine):
     # ---- what rules are made of
 
     def go(self) -> None:
-        """Everybody who runs does what there is to do."""
+        """Everybody who runs does what there is to do: one step of the model."""
+        self.count("steps")
         for replica in self.replicas.values():
             replica.drain()
         self.oracle.read()
@@ -601,12 +602,17 @@ class Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if not self.failed:
+            wanted = self.mutation.caught_by
+            if not self.failed and (not wanted or "I13" in wanted):
                 self.i13_all_comes_to_an_end()
                 self.check_again()
         finally:
             for replica in self.replicas.values():
                 replica.crash()
+                self.counted["lives"] += replica.lives
+            self.counted["events"] += self.oracle.seq
+            self.counted["intents"] += sum(self.oracle.counts.values())
+            self.counted["effects"] += len(self.world.hits)
             self.oracle.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -44,6 +44,7 @@ class JournalNoEpoch(Mutation):
     """The store takes an old leader's entries, and finds them a place."""
 
     unasked = frozenset({"I9"})
+    focus = frozenset({"change_of_leader", "go_on", "stall", "tick"})
     caught_by = frozenset({"I4"})
 
     def session(self, real: Any) -> Any:
@@ -61,6 +62,7 @@ class JournalNoEpoch(Mutation):
 class EffectBeforeIntent(Mutation):
     """What was decided is let go while it is being written down."""
 
+    focus = frozenset({"full_cycle"})
     caught_by = frozenset({"I2"})
 
     def daemon(self, real: type[Daemon]) -> type[Daemon]:
@@ -76,6 +78,7 @@ class EffectBeforeIntent(Mutation):
 class RedriveUnfenced(Mutation):
     """Every action is taken for idempotent, and so done again after an unknown outcome."""
 
+    focus = frozenset({"full_cycle", "change_of_leader"})
     caught_by = frozenset({"I1"})
 
     def configured(self, given: Configured) -> Configured:
@@ -86,6 +89,7 @@ class LocalInflightOnly(Mutation):
     """A new leader counts only what it has begun itself."""
 
     unasked = frozenset({"I9", "I13"})
+    focus = frozenset({"change_of_leader", "full_cycle"})
     caught_by = frozenset({"I1", "I3"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -98,6 +102,7 @@ class IgnorePause(Mutation):
     """Pauses are kept and shown, and nobody looks at them."""
 
     unasked = frozenset({"I14"})
+    focus = frozenset({"halted"})
     caught_by = frozenset({"I6"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -112,6 +117,7 @@ class IgnorePause(Mutation):
 class NewAttemptIdOnRedrive(Mutation):
     """What is done again after an unknown outcome gets an id the target has not seen."""
 
+    focus = frozenset({"full_cycle", "change_of_leader"})
     caught_by = frozenset({"I1"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -132,6 +138,7 @@ class NewAttemptIdOnRedrive(Mutation):
 class NoCap(Mutation):
     """Nobody counts how often it was tried."""
 
+    focus = frozenset({"again_and_again"})
     caught_by = frozenset({"I5"})
 
     def configured(self, given: Configured) -> Configured:
@@ -142,12 +149,14 @@ class TargetNoFence(Mutation):
     """The target remembers neither attempts nor epochs."""
 
     fences = False
+    focus = frozenset({"full_cycle", "change_of_leader", "arrives_late"})
     caught_by = frozenset({"I1", "I10"})
 
 
 class ReplayDropsField(Mutation):
     """A snapshot forgets that an intent is on its way."""
 
+    focus = frozenset({"full_cycle", "change_of_leader", "crash"})
     caught_by = frozenset({"I9"})
 
     def snapshot(self, body: bytes) -> bytes:
@@ -160,6 +169,7 @@ class ReplayDropsField(Mutation):
 class ReplayDropsAttempts(Mutation):
     """A snapshot forgets how often something was tried."""
 
+    focus = frozenset({"full_cycle", "change_of_leader", "crash"})
     caught_by = frozenset({"I9"})
 
     def snapshot(self, body: bytes) -> bytes:
@@ -172,6 +182,7 @@ class StaleViewActs(Mutation):
     """Whatever was seen last, and when, is believed."""
 
     unasked = frozenset({"I14"})
+    focus = frozenset({"full_cycle", "view", "tick", "fail"})
     caught_by = frozenset({"I7"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -187,6 +198,7 @@ class StaleViewActs(Mutation):
 class ApprovalReused(Mutation):
     """A button stands for whatever its playbook would do next."""
 
+    focus = frozenset({"ask", "again_and_again"})
     caught_by = frozenset({"I8"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -201,6 +213,7 @@ class ApprovalReused(Mutation):
 class SamePersonTwice(Mutation):
     """Two clicks are two people."""
 
+    focus = frozenset({"ask"})
     caught_by = frozenset({"I8"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -212,6 +225,7 @@ class SamePersonTwice(Mutation):
 class TimeoutIsNo(Mutation):
     """No answer is taken for certainly not done."""
 
+    focus = frozenset({"full_cycle"})
     caught_by = frozenset({"I1"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -223,6 +237,7 @@ class TimeoutIsNo(Mutation):
 class NoMinHealthy(Mutation):
     """The last ones that serve are not spared."""
 
+    focus = frozenset({"outage"})
     caught_by = frozenset({"I12"})
 
     def configured(self, given: Configured) -> Configured:
@@ -232,6 +247,7 @@ class NoMinHealthy(Mutation):
 class NobodyLeansOnAnybody(Mutation):
     """What calls what is not known: a victim is healed while its culprit fails."""
 
+    focus = frozenset({"outage"})
     caught_by = frozenset({"I11"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -244,6 +260,7 @@ class NobodyLeansOnAnybody(Mutation):
 class ProbeForgotten(Mutation):
     """A new leader does not ask again what the old one could not find out."""
 
+    focus = frozenset({"blind_probe", "change_of_leader"})
     caught_by = frozenset({"I13"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
@@ -256,6 +273,7 @@ class ProbeForgotten(Mutation):
 class MessagesLost(Mutation):
     """What people should be told is not in the commit."""
 
+    focus = frozenset({"fail", "tick"})
     caught_by = frozenset({"I15"})
 
     def session(self, real: Any) -> Any:
@@ -270,6 +288,7 @@ class SecretTold(Mutation):
     """What a target said goes into the journal as it is."""
 
     masks = False
+    focus = frozenset({"full_cycle"})
     caught_by = frozenset({"I16"})
 
 

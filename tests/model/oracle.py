@@ -139,8 +139,11 @@ class Oracle:
             del self.open[key]
 
     def _over(self, intent_id: str) -> bool:
+        """Its run has ended, or ended and was forgotten at once with an incident that was over for long."""
         run = self.state.runs.get(run_of(intent_id))
-        return run is not None and run.state.over
+        if run is None:
+            return self.intents[intent_id].incident_id not in self.state.book.incidents
+        return run.state.over
 
     def _said(self, event: Commanded) -> None:
         if event.command in ("pause", "stop"):

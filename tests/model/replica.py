@@ -236,6 +236,7 @@ class Replica:
     def __init__(self, name: str, world: World, journal: Path, mutation: Mutation) -> None:
         self.name, self.world, self.journal, self.mutation = name, world, journal, mutation
         self.loop: ProcessLoop | None = None
+        self.lives = 0
         self.stopped = False
         self.killed = False
         self.armed = ("", 0, "kill")
@@ -256,6 +257,7 @@ class Replica:
         return self.up and not self.stopped
 
     def boot(self) -> None:
+        self.lives += 1
         self.loop = ProcessLoop(self.world.time)
         self.stopped, self.killed, self.armed, self.ended = False, False, ("", 0, "kill"), None
         self.store = Store(self.journal, self.point, self.mutation)

@@ -15,6 +15,7 @@ class Mutation:
     fences = True  # whether fenced targets fence
     masks = True  # whether actions mask what targets say
     unasked: frozenset[str] = frozenset()  # invariants that look away, so that the one that is meant must see it
+    focus: frozenset[str] = frozenset()  # the rules its stories are made of; none: all
     caught_by: frozenset[str] = frozenset()
 
     def step(self, state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEffect, ...]]:

@@ -6,15 +6,19 @@ from collections import Counter
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import seed as seeded
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RULE_MARKER, run_state_machine_as_test
 
 from tests.model.machine import Model, rooms_are_quiet
 from tests.model.seams import Mutation
 
 
 def machine(mutation: Mutation | None = None) -> type[Model]:
-    """A machine of its own, which counts for itself."""
-    return type("Model", (Model,), {"mutation": mutation or Mutation(), "counted": Counter()})
+    """A machine of its own, which counts for itself; of a mutant, with the rules it is about."""
+    mutation = mutation or Mutation()
+    rules = [name for name in dir(Model) if hasattr(getattr(Model, name), RULE_MARKER)]
+    others = [name for name in rules if mutation.focus and name not in mutation.focus]
+    left_out = dict.fromkeys(others)
+    return type("Model", (Model,), {"mutation": mutation, "counted": Counter(), **left_out})
 
 
 def run(model: type[Model], *, stories: int, steps: int, seed: int | None = None, shrink: bool = False) -> None:
