@@ -50,11 +50,11 @@ Secrets stand in files of their own (`*_file`) or in the environment, never in t
 playbooks and secret files must belong to root or to the user consulguard runs as, and not everybody may write them
 (`chmod o-w`); else nothing starts. A token file is read again when it changes.
 
-A playbook that cannot be used keeps the daemon from starting: exit code 78, with file, line and key. Two playbooks of
-one name are both unusable. While the daemon runs it takes changed playbooks over by itself, or at once at a SIGHUP; a
-run under way keeps the version it began with. A version that cannot be used changes nothing: the last good one stays
-in force, `consulguard_config_stale` is 1, and people are told where and why. Other settings need a restart. Verbs that
-only read show what cannot be used as disabled (`consulguard playbook list`).
+A playbook that cannot be used keeps the daemon from starting: exit code 78, with file, line and key. Two playbooks
+of one name are both unusable. While the daemon runs it takes changed playbooks over by itself, or at once at a
+SIGHUP; a run under way keeps the version it began with. A version that cannot be used changes nothing: the last
+good one stays in force, `consulguard_config_stale` is 1, and people are told where and why. Other settings need a
+restart. Verbs that only read show what cannot be used as disabled (`consulguard playbook list`).
 
 `config.schema.json` is the JSON Schema for editors. This page is made by `make docs`.
 

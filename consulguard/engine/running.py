@@ -44,9 +44,7 @@ def move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:
         state.runs.pop(run.id, None)
         return []
     subjects = correlate.subjects(state.book, incident, state.troubles())
-    run = msgspec.structs.replace(
-        run, epoch=state.epoch
-    )  # it may have been planned, and approved, in an earlier one
+    run = msgspec.structs.replace(run, epoch=state.epoch)  # it may have been approved in an earlier one
     run = runs.propose(refreshed(run, subjects), incident, at)
     if run.state.over or run.intent is None:
         return keep(state, run, (), at)

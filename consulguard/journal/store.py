@@ -67,7 +67,7 @@ class Store(Protocol):
     async def append(self, drafts: Sequence[Draft], outbox: Sequence[Message] = ()) -> int:
         """Write all of it in one commit; returns the last entry's sequence number.
 
-        Raises ``StaleEpoch``, with nothing written, when a draft's epoch is below that of the entry before it.
+        Raises ``StaleEpoch``, with nothing written, when an epoch is lower than that of the entry before.
         """
         ...
 

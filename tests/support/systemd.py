@@ -41,7 +41,8 @@ def need_systemd() -> None:
         if os.environ.get("CONSULGUARD_REQUIRE_REAL") == "1":
             pytest.fail(sentence)
         pytest.skip(sentence)
-    if subprocess.run(["unshare", "--mount", "bash", "-c", _MAY_MOUNT], check=False, capture_output=True).returncode:
+    tried = subprocess.run(["unshare", "--mount", "bash", "-c", _MAY_MOUNT], check=False, capture_output=True)
+    if tried.returncode:
         # The next best thing is a command's own process under a real sshd: tests/shell/act/test_ssh_real.py.
         pytest.skip("no container can boot: this sandbox does not let root mount an overlay")
 
