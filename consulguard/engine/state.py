@@ -114,9 +114,11 @@ class EngineState(msgspec.Struct, kw_only=True):
         """What is not passing. A target our own run put into maintenance still counts as what it was before."""
         found = health.troubles(self.health)
         ours: dict[str, Trouble] = {}
-        for run in self.runs.values():
+        for run in self.runs.values() if found else ():
+            if not run.holds_target:  # most are over: nothing more is worked out for them
+                continue
             trouble = found.get(run.subject.target.key)
-            if run.holds_target and trouble is not None and trouble.state is State.MAINTENANCE:
+            if trouble is not None and trouble.state is State.MAINTENANCE:
                 ours[run.subject.target.key] = msgspec.structs.replace(trouble, state=run.subject.state)
         return {**found, **ours} if ours else found
 

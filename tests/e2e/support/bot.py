@@ -73,7 +73,7 @@ class Bot:
         """
         assert self._process is None, "it runs already"
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
-        if self.forked:
+        if self.forked and not under:
             self._process = Forked(["run", "-c", str(self.config)], environment() | extra, self._log)
             return
         with self._log.open("ab") as log:
