@@ -3,7 +3,7 @@
 #
 # DIR is ${XDG_CACHE_HOME:-~/.cache}/consulguard/kube-apiserver unless given: outside the checkout, so that it is
 # built once. Debian ships the source of Kubernetes 1.20.2 with every library inside, so this is apt's own signature
-# check, Debian's own Go, and nothing from a Go proxy. It takes some minutes the first time; the build tree (4 GB)
+# check, Debian's own Go, and nothing from a Go proxy. It takes some minutes the first time; the build tree
 # goes away at the end. apt works on lists in a temporary folder; only missing build tools are installed on the
 # system. etcd is unpacked, not installed: its package would start a service.
 set -euo pipefail
@@ -11,7 +11,7 @@ set -euo pipefail
 release='v1.20.2'
 keyring='/usr/share/keyrings/debian-archive-keyring.gpg'
 
-target=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/consulguard/kube-apiserver}
+target=${1:-${XDG_CACHE_HOME:-$(echo ~)/.cache}/consulguard/kube-apiserver}
 
 die() { echo "install-kube-apiserver: $*" >&2; exit 1; }
 

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from consulguard.act.base import ActContext, Ending, KubeSettings, failed, retry, unknown
-from consulguard.act.text import tidy
+from consulguard.act.text import masked, tidy
 from consulguard.consulapi import segment
 from consulguard.errors import ActionRefused, NotSent
 from consulguard.model import Intent, JsonObject
@@ -111,8 +111,16 @@ async def _configuration(library: Any, settings: KubeSettings) -> Any:
             )
     except (config.ConfigException, OSError, ValueError, TypeError, AssertionError, yaml.YAMLError) as error:
         where = settings.kubeconfig or "the pod's service account"
-        raise ActionRefused(f"{where} cannot be used to reach Kubernetes: {tidy(str(error), 150)}") from None
+        flaw = "it is no YAML" if isinstance(error, yaml.YAMLError) else _flaw(error)
+        raise ActionRefused(f"{where} cannot be used to reach Kubernetes: {flaw}") from None
     return found
+
+
+def _flaw(error: Exception) -> str:
+    """What is wrong, without the parts of the file that the library repeats: there are credentials in it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return tidy(masked(str(error).partition("{")[0]), 150) or type(error).__name__
 
 
 class Kube:

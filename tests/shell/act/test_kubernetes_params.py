@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -89,6 +91,33 @@ async def test_a_kubeconfig_that_is_none_fails_with_a_sentence(tmp_path: Any, te
         result = await perform(intent("kubernetes.rollback", WEB), ACTIONS, ctx)
     assert result.outcome is Outcome.FAILED
     assert "cannot be used to reach Kubernetes" in result.detail
+
+
+BROKEN = """
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: u, token: s3cr3t-token, client-key-data: s3cr3t-key}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+
+
+@pytest.mark.parametrize("text", [BROKEN, BROKEN.replace("users: [", "users: [s3cr3t: {"), BROKEN + "{s3cr3t: ["])
+async def test_nothing_of_a_broken_kubeconfig_is_repeated(tmp_path: Any, text: str) -> None:
+    (tmp_path / "kube").write_text(text)
+    kube = KubeSettings(kubeconfig=str(tmp_path / "kube"), namespaces=("shop",))
+    ctx = context("http://127.0.0.1:9", ActSettings(kubernetes=kube))
+    async with ctx.consul:
+        result = await perform(intent("kubernetes.rollback", WEB), ACTIONS, ctx)
+    assert result.outcome is not Outcome.DONE
+    assert "s3cr3t" not in result.detail
+
+
+def test_the_library_is_loaded_only_when_it_is_needed() -> None:
+    """It takes seconds: no verb of the command line should wait for it."""
+    look = "import sys; from consulguard.app import wiring; wiring.actions(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=100)
+    assert "consulguard.act.kubernetes.api" in done.stdout.split()
+    assert "kubernetes_asyncio" not in done.stdout.split()
 
 
 async def test_outside_of_a_cluster_a_kubeconfig_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
