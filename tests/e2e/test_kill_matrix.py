@@ -6,6 +6,7 @@ The judge is offline: it reads what the targets recorded, what reached Consul an
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -35,24 +36,26 @@ def stage(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> Stage:
         async with Case(kind, real_consul_module, folder, f"{unique}-{number}", undo=undo) as case:
             await play(case, point)
 
+    numbers = itertools.count()
+
     async def staged(cases: Iterable[tuple[str, str]], play: Play, undo: bool) -> None:
         async with asyncio.TaskGroup() as group:
-            for number, (kind, point) in enumerate(cases):
-                group.create_task(one(number, kind, point, play, undo), name=f"{kind} {point}")
+            for kind, point in cases:
+                group.create_task(one(next(numbers), kind, point, play, undo), name=f"{kind} {point}")
 
     return staged
 
 
 async def killed_three_times(case: Case, point: str) -> None:
-    """At the same point of the same attempt, one life after the other, as long as it is passed again."""
+    """At the same point, one life after the other, as long as an attempt passes it again."""
     for life in range(TIMES):
         case.bot.start(f"{point}:kill")
         if life == 0:
             await case.fail()
             await case.bot.died()
+            assert len(case.record().attempts) == 1
         elif not await case.died_or_came_to_rest():
             break  # what it found was done already
-        assert len(case.record().attempts) == 1
     else:
         case.bot.start()
         await case.comes_to_rest()

@@ -38,6 +38,7 @@ class Bot:
         self.config = folder / "consulguard.yaml"
         self._log = folder / "bot.log"
         self._process: subprocess.Popen[bytes] | Forked | None = None
+        self._armed = False  # with a fail-point, it may die of that when it is asked to end
         self.forked = False  # its lives are forked from a process that has imported everything: for tests of many
         (folder / "playbooks").mkdir(parents=True)
         for playbook in playbooks:
@@ -72,6 +73,7 @@ class Bot:
         ``under``: a command that runs it. ``stdout``: for its messages, apart from its log.
         """
         assert self._process is None, "it runs already"
+        self._armed = bool(failpoint)
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
         if self.forked and not under:
             self._process = Forked(["run", "-c", str(self.config)], environment() | extra, self._log)
@@ -120,7 +122,8 @@ class Bot:
             assert code == -signal.SIGKILL, f"it ended by itself with {code}: {self.output()}"
             return
         code = await self._end(signal.SIGTERM)
-        assert code in (0, None, -signal.SIGTERM), self.output()  # the last: before it could listen
+        fine = {0, None, -signal.SIGTERM}  # the last: before it could listen
+        assert code in fine | ({-signal.SIGKILL} if self._armed else set()), self.output()
 
     @property
     def pid(self) -> int:
