@@ -21,6 +21,7 @@ from consulguard.app.failpoints import Failpoints
 from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
+from consulguard.consulapi import ConsulClient
 from consulguard.errors import ConfigError
 from consulguard.events import Configured
 from consulguard.journal import JournalSettings, Store
@@ -91,8 +92,7 @@ async def standing(
     clock = clock or SystemClock()
     watched = dead_man.armed() if dead_man is not None else contextlib.nullcontext()
     dead_man = dead_man or DeadMan(clock, Pulse())
-    registry.refuse_old_consul_client()
-    given, channels = _configured(loaded, clock), notifiers(loaded)
+    given, channels = _given(loaded, clock), notifiers(loaded)
     store = journal(loaded, tuple(c.name for c in channels))
     client = settings.client(loaded)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
@@ -100,8 +100,7 @@ async def standing(
     def fence() -> int:
         return 0 if dead_man.stuck() else daemon.epoch()
 
-    await store.open()
-    try:
+    async with _open(store, client, channels):
         workers = tuple(_worker(store, c, clock) for c in channels)
         rooms = Rooms(
             clock=clock,
@@ -122,18 +121,26 @@ async def standing(
         with watched:
             async with open_doors, _tasks(daemon, workers, reloader, loaded):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
+
+
+def _given(loaded: Loaded, clock: Clock) -> Configured:
+    """What the files say. Raises ConfigError also where one playbook cannot be used."""
+    registry.refuse_old_consul_client()
+    given, broken = wiring.configured(loaded, clock.now())
+    wiring.refuse_broken(broken)
+    return given
+
+
+@contextlib.asynccontextmanager
+async def _open(store: Store, client: ConsulClient, channels: list[Notifier]) -> AsyncIterator[None]:
+    await store.open()
+    try:
+        yield
     finally:
         await store.close()
         await client.close()
         for channel in channels:
             await channel.close()
-
-
-def _configured(loaded: Loaded, clock: Clock) -> Configured:
-    """What is in force. Raises ConfigError for playbooks that cannot be used: at the start somebody is there."""
-    given, broken = wiring.configured(loaded, clock.now())
-    wiring.refuse_broken(broken)
-    return given
 
 
 def _poke(workers: tuple[OutboxWorker, ...]) -> None:
