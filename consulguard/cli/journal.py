@@ -72,16 +72,17 @@ def accept(
 
 
 async def _accept(store: Store, seq: int) -> str:
-    """Why it was behind. The acceptance is an entry of its own."""
+    """Why it was behind. The acceptance is an entry of its own, and comes first."""
     await store.open()
     try:
         if lost := store.behind:
-            await store.accept(seq)
+            if (last := (await store.last())[0]) != seq:
+                raise doors.UsageError(f"the journal ends at entry {last}, not {seq}", where="--seq")
+            epochs = [entry.epoch async for entry in store.entries(after=max(0, seq - 1))]
             body = msgspec.json.encode({"accepted": seq, "who": user(), "lost": lost})
-            await store.append([Draft(at=SystemClock().now(), kind="mark", body=body)])
+            draft = Draft(at=SystemClock().now(), kind="mark", body=body, epoch=max(epochs, default=0))
+            await store.accept(await store.append([draft]))
         return lost
-    except ValueError as error:
-        raise doors.UsageError(str(error), where="--seq") from None
     finally:
         await store.close()
 
