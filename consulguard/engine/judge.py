@@ -80,10 +80,22 @@ def refreshed(run: Run, subjects: tuple[Subject, ...]) -> Run:
     """
     now = next((s for s in subjects if s.target == run.subject.target and s.scope == run.subject.scope), None)
     if now is None:
-        return run
+        return _as_its_service(run, subjects)
     if run.effects:
         was = run.subject
         now = msgspec.structs.replace(
             now, state=was.state, since=was.since, looks=was.looks, role=was.role, checks=was.checks
         )
     return msgspec.structs.replace(run, subject=now)
+
+
+def _as_its_service(run: Run, subjects: tuple[Subject, ...]) -> Run:
+    """An instance whose service became a victim is no subject of its own any more: take what its service says."""
+    whole = run.subject.target.of_service()
+    now = next((s for s in subjects if s.scope == "service" and s.target == whole), None)
+    if now is None or run.subject.scope != "instance":
+        return run
+    subject = msgspec.structs.replace(
+        run.subject, expected=now.expected, healthy=now.healthy, depends_on_failing=now.depends_on_failing
+    )
+    return msgspec.structs.replace(run, subject=subject)

@@ -1,7 +1,7 @@
 """While the view is in doubt, only what lasts becomes an incident."""
 
 from consulguard.events import Woke
-from consulguard.model import Status
+from consulguard.model import Outcome, Status
 
 from tests.core.engine.world import World, instance, moment
 
@@ -47,3 +47,20 @@ def test_an_incident_of_before_stays():
     world.see(6, instance("b"), Status.CRITICAL)
     world.wait(60, 61)
     assert world.state.book.incidents[before].state.value == "open"
+
+
+def test_what_became_a_victim_while_it_was_worked_on_is_left_to_its_culprit():
+    """b-0 is being repaired; then c, which b calls, fails, and nobody knows whether the repair happened."""
+    w = World()
+    w.fail(1, instance("b"))
+    w.wait(3, 63)
+    w.confirm(64)
+    assert [d[0] for d in w.done()] == ["0/1"]
+    for number in (0, 1):
+        w.fail(66, instance("c", number))
+    w.fail(68, instance("b", 1))
+    w.wait(70, 75)
+    w.result(76, Outcome.UNKNOWN, "timeout")
+    w.wait(77, 100)
+    assert [d[0] for d in w.done()] == ["0/1"]
+    assert "c, which fails too and comes first" in next(v.reason for v in w.run.verdicts if v.guard == "role")
