@@ -21,6 +21,12 @@ class Time:
     def monotonic(self) -> float:
         return self.seconds
 
+    def not_before(self, at: datetime) -> None:
+        self.seconds = max(self.seconds, (at - START).total_seconds())
+
+    def ahead_s(self) -> float:
+        return 0.0
+
 
 class ProcessLoop(asyncio.SelectorEventLoop):
     """Runs only inside ``drain``: between two drains the process stands still, as after SIGSTOP."""

@@ -258,12 +258,15 @@ class NobodyLeansOnAnybody(Mutation):
 
 
 class ProbeForgotten(Mutation):
-    """A new leader does not ask again what the old one could not find out."""
+    """Neither a new leader nor the standing loop takes up what the old one could not find out."""
 
     focus = frozenset({"blind_probe", "change_of_leader"})
     caught_by = frozenset({"I13"})
 
     def step(self, state: EngineState, event: AnyEvent) -> Stepped:
+        for run in state.active_runs():
+            if run.reason == "probe":  # asked just now, each time it is looked at
+                state.runs[run.id] = replace(run, updated_at=event.at)
         state, effects = super().step(state, event)
         if isinstance(event, LeaseChanged):
             effects = tuple(e for e in effects if not isinstance(e, Probe))

@@ -147,6 +147,7 @@ WORSE: dict[str, Callable[[Situation], Situation]] = {
     "tried often": lambda s: change(s, attempts=(*s.attempts, *(an_attempt(50, playbook="drain"),) * 2)),
     "nothing matched": lambda s: change(s, matched=0),
     "a stricter floor": lambda s: change(s, policy={"guard": {"min_healthy": 0.9}}),
+    "a rollout": lambda s: change(s, looked={"holds": ("a rollout is in progress",)}) if s.looked else s,
     "denied": lambda s: change(s, policy={"guard": {"deny": ("pay-api", "shop", "cart")}}),
 }
 
