@@ -21,11 +21,14 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
         m for m in (_storm(state, at), _view(state, at), _pause(state, at), _stale(state, at)) if m is not None
     ]
     known = {i.id: i for i in changed} | {i.id: i for i in _with_news(state, at)}
-    for run in state.runs.values():  # it may end after its incident did
-        if run.updated_at == at and (incident := correlate.find(state.book, run.incident_id)) is not None:
+    for run in (r for r in state.runs.values() if r.updated_at == at):  # it may end after its incident did
+        if (incident := correlate.find(state.book, run.incident_id)) is not None:
             known.setdefault(incident.id, incident)
+        elif run.state.over and run.effects:
+            drafts.append(_left_behind(run, at))
     drafts += [m for i in known.values() if (m := _incident(state, i, at)) is not None]
-    for key in [k for k in state.told if k.startswith("inc-") and k not in state.book.incidents]:
+    kept = state.book.incidents.keys() | state.runs.keys()
+    for key in [k for k in state.told if k.startswith(("inc-", "run-")) and k not in kept]:
         del state.told[key]  # its id never comes again
     return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
 
@@ -89,6 +92,16 @@ def _incident(state: EngineState, incident: Incident, at: datetime) -> Message |
         incident=incident,
         facts=(*_facts(plan, runs), *_asked(question), *_paused(state)),
         thread=tuple(line for r in runs for line in r.log),
+    )
+
+
+def _left_behind(run: Run, at: datetime) -> Message:
+    """A run that ended when its incident was long over and forgotten: its only message."""
+    title = (
+        f"{run.subject.target.name}: a run of {run.playbook.id} is {run.state.value}, its incident is long over"
+    )
+    return Message(
+        key=run.id, version=0, severity="warning", title=title, at=at, facts=_facts(None, [run]), thread=run.log
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from consulguard.engine import step
 from consulguard.engine.step import snapshot
-from consulguard.events import Commanded, LeaseChanged, Wake, Woke
+from consulguard.events import Commanded, LeaseChanged, Tell, Wake, Woke
 from consulguard.model import Outcome, RunState, Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,6 +64,23 @@ def test_what_may_not_be_done_twice_is_looked_for_and_then_left_to_a_person():
     w.wait(SECOND_BY + 10, SECOND_BY + 70)  # the probe is lost as well
     assert w.run.state is RunState.HELD
     assert (sent(w), probes(w)) == (["0/1", "1/1"], 1)
+
+
+def test_a_run_whose_incident_is_long_over_is_left_to_a_person_who_is_told():
+    w = World()
+    w.to_first_effect()
+    w.feed(LeaseChanged(at=moment(65), held=False, epoch=1))
+    w.see(66, instance("c"), Status.PASSING)
+    w.wait(70, 1000)
+    w.see(1000, instance("a"), Status.WARNING)  # something moves, so that incidents are worked out
+    assert not w.state.book.incidents
+    w.feed(LeaseChanged(at=moment(1001), held=True, epoch=2))
+    w.wait(1002, 1010)
+    assert sent(w) == ["0/1"]
+    (message,) = [e.message for e in w.effects if isinstance(e, Tell) and e.message.key.startswith("run-")]
+    assert "is held, its incident is long over" in message.title
+    assert ("Because", "its incident is gone") in message.facts
+    assert "0/1" not in str(w.state.runs), "what was told is forgotten"
 
 
 def test_a_late_outcome_is_still_believed():
