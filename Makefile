@@ -20,7 +20,7 @@ ifdef TESTS
 	$(PYTEST) -n 2 $(TESTS)
 else
 	$(PYTEST) -n 4 --ignore=tests/e2e
-	$(PYTEST) -n 2 tests/e2e
+	$(PYTEST) -n 3 tests/e2e
 endif
 
 check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.

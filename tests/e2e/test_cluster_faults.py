@@ -85,7 +85,7 @@ async def only_what_failed(bot: Bot) -> None:
     story = await bot.story()
     assert story.intents == []
     assert story.blamed() <= set(MOVED), story.incidents
-    assert {m.name for i in story.incidents.values() for m in i.members} <= set(MOVED)
+    assert {m.target.service for i in story.incidents.values() for m in i.members} <= set(MOVED)
 
 
 async def test_this_bot_would_act(cluster: Cluster, shop: Shop, bot: Bot) -> None:

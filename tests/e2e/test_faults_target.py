@@ -91,7 +91,7 @@ async def test_a_target_that_lies(real_consul_module: RealConsul, tmp_path: Path
             scene.make_bot().start()
             await scene.settled()
             await scene.fail("dead", "stale")
-            assert "not healthy within 3 s" in await scene.until_run("dead", "held", "failed")
+            assert "not healthy after 3 s" in await scene.until_run("dead", "held", "failed")
             await scene.until("some looks at old news", lambda: lie.told >= 3)
             assert scene.rest("stale").startswith("verifying")
             lie.over = True

@@ -67,6 +67,7 @@ async def test_a_kill_during_an_effect(kind: str, stage: Stage) -> None:
     await stage([(kind, point) for point in (*BEFORE, *AFTER)], killed_three_times, False)
 
 
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("kind", DESTRUCTIVE)
 async def test_a_kill_during_an_effect_that_two_people_approved(kind: str, stage: Stage) -> None:
     """Their word is in the journal: it counts for what is made good after the kill, and for nothing else."""
