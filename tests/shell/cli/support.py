@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,3 +112,17 @@ def register_mesh(address: str, token: str = "") -> None:
     for number, status in ((1, "critical"), (2, "passing"), (3, "passing")):
         register(address, "c", status, number=number, token=token)
     register(address, "w", "warning", token=token)
+    wait_for_aliases(address, token)
+
+
+def checks(address: str, token: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = send(address, "GET", "/health/state/any", token=token)
+    return found
+
+
+def wait_for_aliases(address: str, token: str = "", within_s: float = 30.0) -> None:
+    """An alias check starts critical and without a word; the catalog stands still once each has looked."""
+    end = time.monotonic() + within_s
+    while any(c["Type"] == "alias" and not c["Output"] for c in checks(address, token)):
+        assert time.monotonic() < end, "an alias check has not looked"
+        time.sleep(0.1)
