@@ -6,6 +6,7 @@ The values are msgspec structs, so the journal writes and reads them without a s
 
 from consulguard.model.approval import PlannedEffect, Question, QuestionState, Vote
 from consulguard.model.base import JsonObject, Value, own_meta
+from consulguard.model.chat import Caller, Silence
 from consulguard.model.incident import (
     Explanation,
     HealthChange,
@@ -47,6 +48,7 @@ from consulguard.model.remedy import (
     Matcher,
     Message,
     Mode,
+    Offer,
     OutboxRow,
     Outcome,
     Pause,
@@ -65,6 +67,7 @@ __all__ = [
     "ActionInfo",
     "Approval",
     "Attempt",
+    "Caller",
     "Considered",
     "Decision",
     "DoneStep",
@@ -88,6 +91,7 @@ __all__ = [
     "Mode",
     "NodeFact",
     "Observation",
+    "Offer",
     "OutboxRow",
     "Outcome",
     "Pause",
@@ -102,6 +106,7 @@ __all__ = [
     "Run",
     "RunState",
     "ServiceFact",
+    "Silence",
     "State",
     "Status",
     "Step",

@@ -288,6 +288,16 @@ class Entry(Value, frozen=True, kw_only=True):
     hash: str
 
 
+class Offer(Value, frozen=True, kw_only=True):
+    """What a person may press under a message. The id cannot be guessed (128 bits) and is good once."""
+
+    id: str
+    verb: str  # approve, deny, silence, ack, explain, timeline, topology
+    incident: str = ""
+    question: str = ""  # what approve and deny answer
+    confirm: str = ""  # asked before it counts: exactly what will be done, and to how many
+
+
 class Message(Value, frozen=True, kw_only=True):
     """What people should read about one incident (or, with ``incident_id`` empty, about the whole)."""
 
@@ -300,6 +310,8 @@ class Message(Value, frozen=True, kw_only=True):
     facts: tuple[tuple[str, str], ...] = ()  # label, text
     thread: tuple[str, ...] = ()  # new lines for the thread: steps, verification
     text: str = ""
+    offers: tuple[Offer, ...] = ()
+    channels: tuple[str, ...] = ()  # the receivers it is for, by name; empty: all
 
 
 class OutboxRow(Value, frozen=True, kw_only=True):
