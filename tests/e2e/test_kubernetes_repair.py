@@ -6,7 +6,8 @@ The test does what controllers would: it ends the evicted pod, makes another one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from consulguard.testing import RealConsul
 
 from tests.e2e.support import journal
 from tests.e2e.support.bot import FAST, Bot
+from tests.e2e.support.people import PEOPLE, agree
 from tests.e2e.test_kill_matrix import AFTER, BEFORE
 from tests.shell.act.kube_support import IMAGE, Between, Shop, owner
 from tests.shell.act.support import raw, serve
@@ -23,19 +25,32 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 TIMES = 3
+PODS = ("evict_pod", "delete_pod")  # an attempt that was not sent is over: the next one has another id
 POD = {"namespace": "${target.meta.k8s-namespace}", "pod": "${target.meta.pod-name}"}
 
 
-def playbook(action: str, service: str) -> dict[str, Any]:
-    given = {**POD, "add": 1, "max": 9} if action == "scale" else POD
+NODE = {"node": "${target.node}"}
+PARAMS: dict[str, dict[str, Any]] = {"scale": {**POD, "add": 1, "max": 9}, "cordon": NODE}
+
+
+def playbook(action: str, shop: str) -> dict[str, Any]:
+    """Of the shop's failing instance, or of its first node. What is destructive two people agree to."""
+    given = PARAMS.get(action, POD)
     step = {"name": "cure", "uses": f"kubernetes.{action}", "with": given, "retry": {"count": 3, "interval": "1s"}}
-    return {
+    found = {
         "name": "restart-pod",
         "mode": "auto",
-        "match": {"scope": "instance", "for": "1s", "matchers": [f'service="{service}"']},
+        "match": {"scope": "instance", "for": "1s", "matchers": [f'service="web-{shop}"']},
         "steps": [step],
         "verify": {"within": "60s", "target": {"passing_for": 3, "replaced": True}},
     }
+    if action == "delete_pod":
+        del found["verify"]
+        found |= {"mode": "approve", "approval": {"approvers": {"users": list(PEOPLE)}, "count": 2}}
+    if action == "cordon":
+        found["match"] |= {"scope": "node", "matchers": [f'node="{shop}-1"']}
+        found["verify"] = {"within": "60s", "target": {"passing_for": 3}}
+    return found
 
 
 def three_pods(kube: RealKube, consul: str, name: str) -> Shop:
@@ -51,9 +66,9 @@ def three_pods(kube: RealKube, consul: str, name: str) -> Shop:
 
 def bot_of(shop: Shop, folder: Path, action: str, server: str = "") -> Bot:
     """A bot that may act in this namespace only; others fail on the same Consul at the same time."""
-    allowed = {"kubeconfig": shop.kube.kubeconfig(server=server), "namespaces": [shop.name]}
+    allowed = {"kubeconfig": shop.kube.kubeconfig(server=server), "namespaces": [shop.name], "cordon": True}
     brake = {"guards": {**FAST["guards"], "storm_min": 1000}, "correlate": {"resolve": "1s", "group_min": 1000}}
-    return Bot(folder, shop.consul, playbook(action, f"web-{shop.name}"), actions={"kubernetes": allowed}, **brake)
+    return Bot(folder, shop.consul, playbook(action, shop.name), actions={"kubernetes": allowed}, **brake)
 
 
 def register(shop: Shop, number: int, status: str) -> None:
@@ -117,7 +132,7 @@ async def held_evicted_replaced(shop: Shop, bot: Bot) -> None:
     assert [shop.going(f"web-b-{n}") for n in (2, 3, 9)] == [False, False, False]
 
 
-@pytest.mark.parametrize("action", ["evict_pod", "rollout_restart", "scale", "rollback"])
+@pytest.mark.parametrize("action", ["evict_pod", "delete_pod", "rollout_restart", "scale", "rollback", "cordon"])
 async def test_a_kill_during_an_effect_leaves_one_effect(
     action: str, real_kube: RealKube, real_consul_module: RealConsul, unique: str, tmp_path: Path
 ) -> None:
@@ -125,17 +140,21 @@ async def test_a_kill_during_an_effect_leaves_one_effect(
 
     async def one(number: int, point: str) -> None:
         shop = three_pods(real_kube, real_consul_module.address, f"{unique}-{number}")
+        if action == "cordon":
+            sick_node(shop)
         between = Between(real_kube)
         async with serve(between.handle) as address:
             bot = bot_of(shop, tmp_path / str(number), action, address)
             bot.forked = True
             try:
-                record = await killed(bot, point, lambda: between.writes == (point in AFTER))
+                people = PEOPLE if action == "delete_pod" else ()
+                asked = functools.partial(agreed, bot, f"web-{shop.name}", people)
+                record = await killed(bot, point, asked, lambda: between.writes == (point in AFTER))
             finally:
                 await bot.stop()
         assert between.writes == 1, between.asked
         assert effects(shop, action) == 1
-        same_again = action != "evict_pod" or point in AFTER
+        same_again = action not in PODS or point in AFTER
         assert len(record.attempts) == (1 if same_again else TIMES + 1)
 
     async with asyncio.TaskGroup() as group:
@@ -143,14 +162,33 @@ async def test_a_kill_during_an_effect_leaves_one_effect(
             group.create_task(one(number, point), name=f"{action} {point}")
 
 
-async def killed(bot: Bot, point: str, as_meant: Callable[[], bool]) -> journal.Record:
-    """What is on record when the step is done, after ``TIMES`` deaths at most."""
+def sick_node(shop: Shop) -> None:
+    """The first one: a node of the cluster, at the address that Consul knows, and its disk is full."""
+    name = f"{shop.name}-1"
+    shop.kube.send("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+    address = {"addresses": [{"type": "InternalIP", "address": "10.9.0.1"}]}
+    shop.change(f"/api/v1/nodes/{name}/status", {"status": address})
+    check = {"Node": name, "CheckID": "disk", "Name": "Disk", "Status": "critical"}
+    raw(shop.consul, "PUT", "/v1/catalog/register", {"Node": name, "Address": "10.9.0.1", "Check": check})
+
+
+async def agreed(bot: Bot, root: str, people: tuple[str, ...]) -> None:
+    for person in people:
+        await agree(bot, root, person)
+
+
+async def killed(
+    bot: Bot, point: str, asked: Callable[[], Awaitable[None]], as_meant: Callable[[], bool]
+) -> journal.Record:
+    """What is on record when the step is done, after ``TIMES`` deaths at most. People agree in the first life."""
 
     async def look() -> tuple[bool, journal.Record]:
         return bot.runs, journal.read(bot.journal)
 
-    for _ in range(TIMES):
+    for life in range(TIMES):
         bot.start(f"{point}:kill")
+        if life == 0:
+            await asked()
         runs, record = await eventually(look, lambda seen: not seen[0] or done(seen[1]), within_s=90)
         if runs:
             return record
@@ -165,8 +203,10 @@ def done(record: journal.Record) -> bool:
 
 
 def effects(shop: Shop, action: str) -> int:
-    if action == "evict_pod":
+    if action in PODS:
         return int(shop.going())
+    if action == "cordon":
+        return int(shop.kube.get(f"/api/v1/nodes/{shop.name}-1")["spec"]["unschedulable"])
     spec = shop.web["spec"]
     if action == "scale":
         return int(spec["replicas"]) - 3

@@ -15,6 +15,7 @@ from consulguard.testing.real_consul import ConsulAgent, agent_config
 
 from tests.e2e.support import journal
 from tests.e2e.support.bot import Bot
+from tests.e2e.support.people import PEOPLE, agree
 from tests.e2e.support.proxy import RecordingProxy
 from tests.e2e.support.receiver import Receiver, make_command, recorded
 from tests.support.sshd import Sshd
@@ -34,9 +35,7 @@ ONCE = (HTTP[1], EXEC[1])
 SSH = "ssh.run, asked afterwards"
 DESTRUCTIVE = ("consul.deregister", "consul.force_leave")
 NOWHERE = ("wait", "notify")
-PEOPLE = ("ann", "bob")
 REST_S = 75.0
-ASKED_S = 180.0  # gossip takes its time to give an agent up, the longer the more die at once
 OVER = ("done", "held", "failed")
 
 
@@ -109,23 +108,7 @@ class Case:
         else:
             await self._call("PUT", f"/v1/agent/check/fail/{self.name}")
         for person in PEOPLE if self.action in DESTRUCTIVE else ():
-            await self._agrees(person)
-
-    async def _agrees(self, person: str) -> None:
-        """What ``consulguard approval approve`` sends. The bot may die of the last one's."""
-
-        async def asked() -> str:
-            assert self.bot.runs, self.bot.output()
-            return self.record().fact(self._root, "Approval")
-
-        text = await eventually(asked, bool, within_s=ASKED_S)
-        body = {"command": "approve", "args": {"id": text.split()[-1], "users": [person]}, "who": person}
-        connector = aiohttp.UnixConnector(path=str(self.bot.journal.with_suffix(".sock")))
-        async with aiohttp.ClientSession(connector=connector) as session:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.post("http://daemon/v1/command", json=body) as answer:
-                    said = await answer.json()
-                    assert said.get("ok"), said
+            await agree(self.bot, self._root, person)
 
     async def heal(self) -> None:
         await self._call("PUT", f"/v1/agent/check/pass/{self.name}")
