@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -22,6 +23,20 @@ settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+TIMED = ("shell", "contract", "e2e")  # folders whose tests share the machine's time with servers and processes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for other processes is tried once more when it fails, and the summary names it (RERUN).
+
+    A machine that stands still for half a minute is no fault of ours; a test that often needs this is one.
+    """
+    for item in items:
+        if item.path.relative_to(HERE).parts[0] in TIMED:
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+HERE = Path(__file__).parent
 REQUIRE_REAL = os.environ.get("CONSULGUARD_REQUIRE_REAL") == "1"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
