@@ -51,7 +51,6 @@ def _agrees(s: Situation, looked: Looked) -> Answer:
     name = s.subject.target.name
     if looked.status is Status.PASSING:
         return deny(f"{name} recovered by itself: it is passing now")
-    states = AGREES.get(looked.status, ())
-    if s.subject.state in states or any(state in states for state in s.playbook.match.states):
+    if any(state in s.playbook.match.states for state in AGREES.get(looked.status, ())):
         return allow(f"read again: {name} is {looked.status}")
     return wait(s, f"{name} was {s.subject.state}, but read again it is {looked.status}")

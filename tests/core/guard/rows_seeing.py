@@ -285,7 +285,7 @@ SEEING: tuple[Row, ...] = (
     Row("it has left the catalog", looked(status=Status.ABSENT), "confirm", WAIT, "absent"),
     Row(
         "a vanished one is absent",
-        {**looked(status=Status.ABSENT), "subject": {"state": State.VANISHED}},
+        looked(status=Status.ABSENT) | {"playbook": {"match": {"states": (State.VANISHED,)}}},
         "confirm",
         ALLOW,
     ),

@@ -357,3 +357,8 @@ def test_only_a_root_with_sound_dependencies_is_touched(
     s = scene(subject={"role": role, "depends_on_failing": tuple(failing)}, action=action)
     allowed = GUARDS["role"](s).decision is Decision.ALLOW
     assert allowed is (action is TELL or (role is Role.ROOT_CAUSE and not failing))
+
+
+def test_a_flapping_thing_that_only_warns_is_not_what_a_critical_playbook_is_for() -> None:
+    s = scene(subject={"state": State.FLAPPING}, looked={"status": Status.WARNING})
+    assert GUARDS["confirm"](s).decision is Decision.WAIT

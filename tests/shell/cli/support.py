@@ -120,7 +120,7 @@ def checks(address: str, token: str = "") -> list[dict[str, Any]]:
     return found
 
 
-def wait_for_aliases(address: str, token: str = "", within_s: float = 30.0) -> None:
+def wait_for_aliases(address: str, token: str = "", within_s: float = 120.0) -> None:
     """An alias check starts critical and without a word; the catalog stands still once each has looked."""
     end = time.monotonic() + within_s
     while any(c["Type"] == "alias" and not c["Output"] for c in checks(address, token)):
