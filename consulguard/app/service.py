@@ -17,6 +17,7 @@ from consulguard import registry
 from consulguard.app import calendar, wiring
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.dead_man import DeadMan, Pulse
+from consulguard.app.desk import Desk
 from consulguard.app.failpoints import Failpoints
 from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
@@ -117,7 +118,8 @@ async def standing(
         )
         daemon = Daemon(rooms)
         reloader = Reloader(loaded, given, daemon.reconfigure, clock)
-        open_doors = doors(loaded, _handler(daemon), lambda: health_of(daemon))
+        desk = Desk(daemon.command, settings.access(loaded))
+        open_doors = doors(loaded, _handler(desk), lambda: health_of(daemon))
         with watched:
             async with open_doors, _tasks(daemon, workers, reloader, loaded):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
@@ -188,12 +190,12 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _handler(daemon: Daemon) -> Handler:
+def _handler(desk: Desk) -> Handler:
     async def handle(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         if command not in COMMANDS:
             raise ConfigError(f"unknown command {command!r}")
         args.pop("dry_run", None)  # a dry run is never the daemon's
-        reply = await daemon.command(command, args, who)
+        reply = await desk.say_locally(command, args, who)
         if reply is None:
             return {"ok": True}
         return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked}

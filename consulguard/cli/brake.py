@@ -52,7 +52,7 @@ def say(options: Options, command: str, args: dict[str, Any], done: str) -> int:
         asyncio.run(offline.command(loaded, command, args, who))
         done += " (no daemon runs here; the next one will obey)"
     elif not answer["ok"]:
-        raise doors.NotFound(answer["text"])
+        raise doors.Blocked(answer["text"]) if answer["blocked"] else doors.NotFound(answer["text"])
     if not options.quiet:
         print(done)
     return doors.OK

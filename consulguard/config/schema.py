@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
+from consulguard.config.access import Access
 from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.consulapi import parse_address
 from consulguard.errors import ConfigError
@@ -342,6 +343,7 @@ class Config(Section):
     journal: Journal = Journal()
     notify: Notify = Notify()
     slack: Slack = Slack()
+    access: Access = Access()
     actions: Actions = Actions()
     playbooks: Playbooks = Playbooks()
     server: Server = Server()

@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from consulguard.access import AccessPolicy
 from consulguard.act import ActSettings, HttpHost, KubeSettings, Prometheus, SshSettings
 from consulguard.act.ssh_door import unsafe_files
 from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
@@ -47,6 +48,11 @@ def policy(loaded: Loaded) -> Policy:
         ),
         guard=_guards(loaded),
     )
+
+
+def access(loaded: Loaded) -> AccessPolicy:
+    """Who may say what."""
+    return loaded.config.access.build()
 
 
 def _guards(loaded: Loaded) -> GuardPolicy:
