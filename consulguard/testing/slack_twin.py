@@ -1,83 +1,125 @@
-"""``SlackTwin``: the few Slack Web API methods a one-way notifier needs, with Slack's limits and ways to fail."""
+"""``SlackTwin``: Slack's Web API as far as consulguard uses it, with Slack's limits and ways to fail.
+
+What it does and what was never compared with the real Slack stands in ``docs/slack-messages.md``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
+import functools
+import inspect
 import json
-from dataclasses import dataclass, field
+import math
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from aiohttp import web
 
-from consulguard.testing import slack_blocks
+from consulguard.clock import Clock, SystemClock
+from consulguard.testing import slack_methods
+from consulguard.testing.slack_state import (
+    JsonDict,
+    SlackChannel,
+    SlackMessage,
+    SlackRefusal,
+    SlackUser,
+    SlackUsergroup,
+    Workspace,
+)
+
+__all__ = ["SlackMessage", "SlackRefusal", "SlackTwin"]
 
 TOKEN = "xoxb-twin"
-_USER, _BOT, _TEAM = "U0GUARD", "B0GUARD", "T0TWIN"
+POST_EVERY_S = 1.0  # chat.postMessage in one channel
+BURST = 3  # posts a channel takes at once after a rest
+A_MINUTE = 50  # calls of any other method: Slack's tier 3
+_LISTS = ("blocks", "attachments", "metadata", "files", "view")
 
-
-class SlackRefusal(Exception):
-    """Answered as ``{"ok": false, "error": ...}``."""
-
-    def __init__(self, error: str, messages: list[str] | None = None) -> None:
-        super().__init__(error)
-        self.error = error
-        self.messages = messages or []
-
-
-@dataclass
-class SlackMessage:
-    channel: str
-    ts: str
-    text: str
-    blocks: list[dict[str, Any]] = field(default_factory=list)
-    attachments: list[dict[str, Any]] = field(default_factory=list)
-    thread_ts: str = ""
-    edits: int = 0
-
-
-@dataclass
-class SlackChannel:
-    id: str
-    name: str
-    is_member: bool = True
-    is_archived: bool = False
+Answer = Callable[[JsonDict], JsonDict | Awaitable[JsonDict]]
 
 
 class SlackTwin:
     """An in-process Slack. Use ``.api`` as ``base_url`` and ``.token`` as token.
 
-    ``messages`` holds what people would see, in order; ``calls`` every call with its arguments.
+    ``messages`` holds what people would see, in order; ``calls`` every call with its arguments; ``space`` the
+    whole workspace. ``limits``: refuse with 429 what is faster than Slack allows, by ``clock``.
     """
 
-    def __init__(self, *, token: str = TOKEN, channels: tuple[str, ...] = ("incidents",)) -> None:
+    def __init__(
+        self,
+        *,
+        token: str = TOKEN,
+        channels: tuple[str, ...] = ("incidents",),
+        limits: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
         self.token = token
-        self.messages: list[SlackMessage] = []
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.channels = {f"C{number:05}": SlackChannel(f"C{number:05}", n) for number, n in enumerate(channels, 1)}
-        self.scopes = "chat:write,channels:read"
-        self._stamps = itertools.count(1)
+        self.space = Workspace()
+        self.calls: list[tuple[str, JsonDict]] = []
+        self.scopes = ",".join(sorted({scope for _, scope in slack_methods.METHODS.values() if scope}))
+        self.refused_429 = 0
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._paces: dict[str, float] = {}  # what is paced -> when its allowance is used up
+        self._methods: dict[str, tuple[Answer, str, str]] = {}  # answer, token, scope
+        self._routes: list[web.RouteDef] = []
         self._limited: list[int] = []  # Retry-After of the next 429s
         self._statuses: list[int] = []
         self._errors: list[str] = []
-        self._lost = 0
+        self._lost: list[int] = []  # what is answered to the next calls that are done: a status, 0 for nothing
+        self._hold_s = 0.0
         self._slow_s = 0.0
         self._runner: web.AppRunner | None = None
         self._port = 0
+        for number, name in enumerate(channels, 1):
+            self.space.channels[f"C{number:05}"] = SlackChannel(f"C{number:05}", name)
+        for method, (answer, scope) in slack_methods.METHODS.items():
+            self.add_method(method, functools.partial(answer, self.space), scope=scope)
+        self.add_route(web.post("/api/upload/{file}", self._upload))
+
+    # ---- what others build on it
+
+    def add_method(self, name: str, answer: Answer, *, scope: str = "", token: str = "") -> None:
+        """Another method of the Web API. ``token``: the one it wants instead of the bot's; before ``start``."""
+        self._methods[name] = (answer, token, scope)
+
+    def add_route(self, route: web.RouteDef) -> None:
+        """Another address of the twin's server, before ``start``."""
+        self._routes.append(route)
+
+    def add_user(self, name: str, *, channels: bool = True, **fields: Any) -> SlackUser:
+        """A person, a member of every channel unless told otherwise."""
+        made = SlackUser(id=fields.pop("id", f"U{len(self.space.users) + 1:05}"), name=name, **fields)
+        self.space.users[made.id] = made
+        for channel in self.space.channels.values() if channels else ():
+            channel.members.append(made.id)
+        return made
+
+    def add_usergroup(self, handle: str, *users: str) -> SlackUsergroup:
+        made = SlackUsergroup(id=f"S{len(self.space.usergroups) + 1:05}", handle=handle, users=list(users))
+        self.space.usergroups[made.id] = made
+        return made
 
     # ---- life
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def api(self) -> str:
-        return f"http://127.0.0.1:{self._port}/api/"
+        return f"{self.url}/api/"
 
     async def start(self) -> Self:
         app = web.Application()
+        app.router.add_routes(self._routes)
         app.router.add_route("*", "/api/{method}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
         self._port = self._runner.addresses[0][1]
+        self.space.url = self.api
         return self
 
     async def stop(self) -> None:
@@ -103,21 +145,33 @@ class SlackTwin:
     def http_error(self, status: int = 503, count: int = 1) -> None:
         self._statuses += [status] * count
 
-    def lose_answer(self, count: int = 1) -> None:
-        """The call is done, and the connection ends before the answer."""
-        self._lost += count
+    def lose_answer(self, count: int = 1, *, status: int = 0) -> None:
+        """The call is done, and the connection ends before the answer, or ``status`` is answered all the same."""
+        self._lost += [status] * count
+
+    def hold_answer(self, seconds: float) -> None:
+        """The next call is done at once and answered that much later: after the caller's patience."""
+        self._hold_s = seconds
 
     def slow(self, seconds: float) -> None:
-        """Every answer comes that much later, until it is set back to 0."""
+        """Every call is done and answered that much later, until it is set back to 0."""
         self._slow_s = seconds
 
     def heal(self) -> None:
         """End every fault."""
-        for queue in (self._limited, self._statuses, self._errors):
+        for queue in (self._limited, self._statuses, self._errors, self._lost):
             queue.clear()
-        self._lost, self._slow_s = 0, 0.0
+        self._slow_s, self._hold_s = 0.0, 0.0
 
     # ---- what a test asks
+
+    @property
+    def messages(self) -> list[SlackMessage]:
+        return self.space.messages
+
+    @property
+    def channels(self) -> dict[str, SlackChannel]:
+        return self.space.channels
 
     def channel(self, name: str) -> SlackChannel:
         return next(c for c in self.channels.values() if name in (c.id, c.name, f"#{c.name}"))
@@ -129,119 +183,89 @@ class SlackTwin:
         """Messages of the channel itself."""
         return [m for m in self.messages if not m.thread_ts]
 
-    # ---- the methods
+    # ---- serving
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if self._slow_s:
             await asyncio.sleep(self._slow_s)
         if self._statuses:
             return web.Response(status=self._statuses.pop(0), text="upstream error")
-        if self._limited:
-            headers = {"Retry-After": str(self._limited.pop(0))}
-            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
         method, arguments = request.match_info["method"], await _arguments(request)
+        if self._limited:
+            return self._too_fast(self._limited.pop(0))
+        if wait := self._too_soon(method, arguments):
+            return self._too_fast(wait)
         self.calls.append((method, arguments))
         try:
-            answer = self._call(request, method, arguments)
+            answer = await self._call(request, method, arguments)
         except SlackRefusal as refusal:
             meta = {"response_metadata": {"messages": refusal.messages}} if refusal.messages else {}
-            return web.json_response({"ok": False, "error": refusal.error, **meta})
-        if self._lost and request.transport is not None:
-            self._lost -= 1
-            request.transport.close()
+            return web.json_response({"ok": False, "error": refusal.error, **refusal.more, **meta})
+        return await self._answered(request, answer)
+
+    async def _answered(self, request: web.Request, answer: JsonDict) -> web.Response:
+        """The call is done: what the caller learns of it."""
+        hold, self._hold_s = self._hold_s, 0.0
+        if hold:
+            await asyncio.sleep(hold)
+        if self._lost:
+            if status := self._lost.pop(0):
+                return web.Response(status=status, text="upstream error")
+            if request.transport is not None:
+                request.transport.close()
         return web.json_response({"ok": True, **answer}, headers={"X-OAuth-Scopes": self.scopes})
 
-    def _call(self, request: web.Request, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        methods = {
-            "auth.test": self._auth_test,
-            "conversations.info": self._conversation,
-            "chat.postMessage": self._post,
-            "chat.update": self._update,
-        }
-        if method not in methods:
+    async def _call(self, request: web.Request, method: str, arguments: JsonDict) -> JsonDict:
+        if method not in self._methods:
             raise SlackRefusal("unknown_method")
+        answer, token, scope = self._methods[method]
         given = request.headers.get("Authorization", "").removeprefix("Bearer ") or arguments.get("token", "")
-        if given != self.token:
+        if given != (token or self.token):
             raise SlackRefusal("invalid_auth" if given else "not_authed")
+        if scope and scope not in self.scopes.split(","):
+            raise SlackRefusal("missing_scope", more={"needed": scope, "provided": self.scopes})
         if self._errors:
             raise SlackRefusal(self._errors.pop(0))
-        return methods[method](arguments)
+        made = answer(arguments)
+        return await made if inspect.isawaitable(made) else made
 
-    def _auth_test(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"url": "https://twin.example/", "team": "Twin", "team_id": _TEAM, "user_id": _USER, "bot_id": _BOT}
+    def _too_fast(self, retry_after_s: int) -> web.Response:
+        self.refused_429 += 1
+        headers = {"Retry-After": str(retry_after_s)}
+        return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
 
-    def _conversation(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        found = self._find(arguments, by_name=False)
-        fields = {"name": found.name, "is_member": found.is_member, "is_archived": found.is_archived}
-        return {"channel": {"id": found.id, **fields}}
+    def _too_soon(self, method: str, arguments: JsonDict) -> int:
+        """Seconds to wait; 0: go on. An allowance that fills up with time, for a channel's posts or a method."""
+        if not self._limits:
+            return 0
+        posted = method in ("chat.postMessage", "chat.postEphemeral")
+        key = f"post {arguments.get('channel')}" if posted else method
+        each, burst = (POST_EVERY_S, BURST) if posted else (60.0 / A_MINUTE, A_MINUTE / 2)
+        now = self._clock.monotonic()
+        full = max(self._paces.get(key, now), now) + each
+        if full > now + each * burst + 1e-6:
+            return max(1, math.ceil(full - now - each * burst))
+        self._paces[key] = full
+        return 0
 
-    def _post(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        channel = self._find(arguments)
-        if channel.is_archived:
-            raise SlackRefusal("is_archived")
-        if not channel.is_member:
-            raise SlackRefusal("not_in_channel")
-        _check(arguments)
-        thread = str(arguments.get("thread_ts") or "")
-        if thread and not any(m.ts == thread for m in self.messages):
-            raise SlackRefusal("thread_not_found")
-        message = SlackMessage(channel=channel.id, ts=f"1700000000.{next(self._stamps):06}", text="")
-        message.thread_ts = thread
-        _write(message, arguments)
-        self.messages.append(message)
-        return {"channel": channel.id, "ts": message.ts, "message": {"text": message.text, "ts": message.ts}}
-
-    def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        channel = self._find(arguments, by_name=False)
-        _check(arguments)
-        for message in self.messages:
-            if (message.channel, message.ts) == (channel.id, arguments.get("ts")):
-                _write(message, arguments)
-                message.edits += 1
-                return {"channel": channel.id, "ts": message.ts, "text": message.text}
-        raise SlackRefusal("message_not_found")
-
-    def _find(self, arguments: dict[str, Any], *, by_name: bool = True) -> SlackChannel:
-        wanted = str(arguments.get("channel") or "")
-        for channel in self.channels.values():
-            if wanted == channel.id or (by_name and wanted.lstrip("#") == channel.name):
-                return channel
-        raise SlackRefusal("channel_not_found")
+    async def _upload(self, request: web.Request) -> web.Response:
+        file = self.space.files.get(request.match_info["file"])
+        if file is None:
+            return web.Response(status=404)
+        file.body = await request.read()
+        return web.Response(text=f"OK - {len(file.body)}")
 
 
-async def _arguments(request: web.Request) -> dict[str, Any]:
+async def _arguments(request: web.Request) -> JsonDict:
     """Slack takes arguments from the query, as a form or as JSON; lists in a form are JSON texts."""
-    found: dict[str, Any] = dict(request.query)
+    found: JsonDict = dict(request.query)
     if request.content_type == "application/json":
-        found |= await request.json()
+        body = await request.json()
+        found |= body if isinstance(body, dict) else {}
     elif request.method == "POST":
         found |= dict(await request.post())
-    for name in ("blocks", "attachments"):
+    for name in _LISTS:
         if isinstance(found.get(name), str):
-            try:
+            with contextlib.suppress(ValueError):  # what stays a text is refused by whoever looks
                 found[name] = json.loads(found[name])
-            except ValueError:
-                found[name] = None
     return found
-
-
-def _check(arguments: dict[str, Any]) -> None:
-    text, blocks = arguments.get("text") or "", arguments.get("blocks") or []
-    attachments = arguments.get("attachments") or []
-    if not (text or blocks or attachments):
-        raise SlackRefusal("no_text")
-    if len(text) > slack_blocks.TEXT_MAX:
-        raise SlackRefusal("msg_too_long")
-    found = slack_blocks.problems(blocks)
-    for number, attachment in enumerate(attachments):
-        found += slack_blocks.problems(attachment.get("blocks") or [], f"/attachments/{number}/blocks")
-    if found:
-        raise SlackRefusal("invalid_blocks", [f"[ERROR] {problem}" for problem in found])
-    if slack_blocks.length([blocks, [a.get("blocks") or [] for a in attachments]]) > slack_blocks.TOTAL_MAX:
-        raise SlackRefusal("msg_blocks_too_long")
-
-
-def _write(message: SlackMessage, arguments: dict[str, Any]) -> None:
-    message.text = arguments.get("text") or ""
-    message.blocks = arguments.get("blocks") or []
-    message.attachments = arguments.get("attachments") or []
