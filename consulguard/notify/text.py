@@ -67,13 +67,18 @@ def incident_title(incident: Incident) -> str:
     return f"{clean(incident.root.name, 80)}: {role}"
 
 
+def asks(message: Message) -> bool:
+    """Whether people are asked to approve something."""
+    return any(offer.verb == "approve" for offer in message.offers)
+
+
 def context(message: Message) -> list[tuple[str, str]]:
     """Where and since when: the row under the headline."""
     pairs = [("Severity", clean(message.severity, 20))]
     incident = message.incident
     if incident is not None:
         pairs = [
-            ("State", incident.state.value),
+            ("State", "awaiting approval" if asks(message) else incident.state.value),
             *pairs,
             ("Datacenter", clean(incident.root.datacenter, 60)),
             ("Since", stamp(incident.opened_at)),

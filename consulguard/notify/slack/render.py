@@ -5,19 +5,26 @@ anywhere or pass for markup. Limits are Slack's (50 blocks, 150 characters in a 
 in a field, 10 fields, 10 context elements), and a total of 12,000 characters: beyond about 13,000 Slack refuses
 the whole message with ``msg_blocks_too_long``, which no page of its documentation states.
 Lengths are counted in UTF-16 units of the escaped text, the strictest of the ways Slack may count.
+
+What may be pressed comes from the message's offers: at most three buttons, the rest in the menu beside them. A
+button's ``action_id`` is the offer's verb and its ``value`` the offer's id, and so it is for the menu's options.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
-from consulguard.model import JsonObject, Message, OutboxRow
+from consulguard.model import JsonObject, Message, Offer, OutboxRow
 from consulguard.notify import text
 
 HEADER, SECTION, FIELD, TOTAL = 150, 3000, 2000, 12_000
 FIELDS = 10
 FALLBACK = 300
 THREAD = 2900  # one reply
+BUTTONS, OPTIONS = 3, 5
+BUTTON_TEXT, CONFIRM_TITLE, CONFIRM_TEXT, VALUE = 75, 100, 300, 150
+URL = 3000
 
 COLORS = {
     "critical": "#a30200",
@@ -28,16 +35,32 @@ COLORS = {
     "resolved": "#2eb886",
 }
 GREY = "#dddddd"  # silenced, planned, dry run, and whatever has no colour of its own
+SETTLED = ("resolved", "silenced")  # their colour says more than a question does
+
+MENU = "more"  # the menu's own action id
+DASHBOARD = "dashboard"
+_BUTTONS = {
+    "approve": "Approve",
+    "deny": "Deny",
+    "silence": "Silence",
+    "ack": "Ack",
+}  # the first three are buttons
+_MENU = {"explain": "Explain", "topology": "Topology", DASHBOARD: "Dashboard", "timeline": "Timeline"}
+_STYLES = {"approve": "primary", "deny": "danger"}
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
-def parent(message: Message) -> JsonObject:
-    """Arguments of ``chat.postMessage`` and ``chat.update`` for the message itself."""
+def parent(message: Message, dashboard: str = "") -> JsonObject:
+    """Arguments of ``chat.postMessage`` and ``chat.update`` for the message itself.
+
+    ``dashboard``: an address, with ``{service}``, ``{node}``, ``{datacenter}`` and ``{incident}`` to be filled in.
+    """
     room = _Room(TOTAL)
     blocks: list[JsonObject] = [{"type": "header", "text": room.plain(text.headline(message), HEADER)}]
     row = " · ".join(f"{label}: {value}" for label, value in text.context(message))
     blocks.append({"type": "context", "elements": [room.plain(row, FIELD)]})
+    pressed = _actions(message, dashboard, room)  # counted early: words are cut for buttons, never the reverse
     for part in (text.body(message), text.evidence(message)):
         if part and room.left > 100:
             blocks.append(_section(part, room))
@@ -47,12 +70,71 @@ def parent(message: Message) -> JsonObject:
         fields = [room.plain(f"{label}: {value}", share) for label, value in pairs]
         blocks.insert(2, {"type": "section", "fields": fields})
     fallback = escape(text.headline(message), FALLBACK)
-    color = COLORS.get(message.severity, GREY)
     return {
         "text": fallback,
         "blocks": [],  # an edit must also take away what an earlier plain line left there
-        "attachments": [{"color": color, "fallback": fallback, "blocks": blocks}],
+        "attachments": [{"color": color(message), "fallback": fallback, "blocks": blocks + pressed}],
     }
+
+
+def color(message: Message) -> str:
+    """Never the only sign: headline and context row say the same in words."""
+    asked = text.asks(message) and message.severity not in SETTLED
+    return COLORS.get("awaiting_approval" if asked else message.severity, GREY)
+
+
+def _actions(message: Message, dashboard: str, room: _Room) -> list[JsonObject]:
+    """One block of buttons and a menu, or nothing."""
+    offers: dict[str, Offer] = {}
+    for offer in message.offers:
+        if len(offer.id) <= VALUE:
+            offers.setdefault(offer.verb, offer)
+    first = [verb for verb in _BUTTONS if verb in offers]
+    menu = [*first[BUTTONS:], *(verb for verb in _MENU if verb in offers or (verb == DASHBOARD and dashboard))]
+    elements = [_button(offers[verb], room) for verb in first[:BUTTONS]]
+    options = [_option(verb, offers.get(verb), _filled(dashboard, message), room) for verb in menu[:OPTIONS]]
+    if options:
+        elements.append({"type": "overflow", "action_id": MENU, "options": options})
+    return [{"type": "actions", "elements": elements}] if elements else []
+
+
+def _button(offer: Offer, room: _Room) -> JsonObject:
+    name = _BUTTONS[offer.verb]
+    made: JsonObject = {"type": "button", "action_id": offer.verb, "value": offer.id}
+    made["text"] = room.plain(name, BUTTON_TEXT)
+    if offer.verb in _STYLES:
+        made["style"] = _STYLES[offer.verb]
+    if offer.confirm:
+        made["confirm"] = {
+            "title": room.plain(f"{name}?", CONFIRM_TITLE),
+            "text": room.plain(text.clean(offer.confirm, CONFIRM_TEXT), CONFIRM_TEXT),
+            "confirm": room.plain(name, 30),
+            "deny": room.plain("Cancel", 30),
+        }
+    return made
+
+
+def _option(verb: str, offer: Offer | None, url: str, room: _Room) -> JsonObject:
+    made: JsonObject = {"text": room.plain((_BUTTONS | _MENU)[verb], BUTTON_TEXT)}
+    made["value"] = offer.id if offer is not None else verb
+    if verb == DASHBOARD and url:
+        made["url"] = url
+    return made
+
+
+def _filled(address: str, message: Message) -> str:
+    """What Consul told, made harmless for an address; the configured one alone where that would be too long."""
+    root = message.incident.root if message.incident is not None else None
+    values = {
+        "service": root.name if root is not None and root.kind in ("service", "instance") else "",
+        "node": (root.node or (root.name if root.kind == "node" else "")) if root is not None else "",
+        "datacenter": root.datacenter if root is not None else "",
+        "incident": message.incident.id if message.incident is not None else "",
+    }
+    full = address
+    for name, value in values.items():
+        full = full.replace(f"{{{name}}}", quote(text.clean(value, 200), safe=""))
+    return full if len(full) <= URL else address[:URL]
 
 
 def plain(message: Message) -> JsonObject:

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 import pytest
-from consulguard.model import Incident, JsonObject, Message, OutboxRow
+from consulguard.model import Incident, JsonObject, Message, Offer, OutboxRow
 from consulguard.notify.slack import render
 from consulguard.testing import slack_blocks
 from hypothesis import given
@@ -53,6 +53,7 @@ def length(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
+VERBS = ["approve", "deny", "silence", "ack", "explain", "timeline", "topology", "dance"]
 NASTY = st.one_of(
     st.sampled_from(HOSTILE), st.text(max_size=300), st.text(alphabet="<>&!@#\U0001f600a", max_size=4000)
 )
@@ -74,14 +75,15 @@ def messages(draw: st.DrawFn) -> Message:
         facts=tuple(draw(st.lists(st.tuples(NASTY, NASTY), max_size=14))),
         thread=tuple(draw(st.lists(NASTY, min_size=1, max_size=30))),
         text=draw(NASTY),
+        offers=tuple(
+            Offer(id=f"{number}" * draw(st.integers(1, 200)), verb=verb, confirm=draw(NASTY))
+            for number, verb in enumerate(draw(st.lists(st.sampled_from(VERBS), max_size=9)))
+        ),
     )
 
 
 def harmless(args: JsonObject) -> None:
-    lists = [args["blocks"], *(each["blocks"] for each in args.get("attachments", []))]
-    for blocks in lists:
-        assert slack_blocks.problems(blocks) == []
-    assert slack_blocks.length(lists) <= slack_blocks.TOTAL_MAX
+    slack_blocks.refuse(args)  # raises what Slack would refuse
     for text in texts(args):
         assert text.strip()
         assert length(text) <= 3000
@@ -92,7 +94,7 @@ def harmless(args: JsonObject) -> None:
 
 @given(messages())
 def test_no_message_is_refused_or_harmful(told: Message) -> None:
-    harmless(render.parent(told))
+    harmless(render.parent(told, "https://graphs.example/d/1?var-service={service}&from={incident}"))
     harmless(render.plain(told))
 
 
@@ -151,6 +153,8 @@ def test_many_are_counted_not_listed() -> None:
         ("critical", "#a30200"),
         ("warning", "#daa038"),
         ("resolved", "#2eb886"),
+        ("acknowledged", "#daa038"),
+        ("silenced", "#dddddd"),
         ("info", "#dddddd"),
         ("?", "#dddddd"),
     ],
@@ -166,3 +170,54 @@ def test_escapes_are_never_cut_in_two(value: str, limit: int) -> None:
     assert "&" not in re.sub(r"&(amp|lt|gt);", "", told)
     if length(render.escape(value, 1000)) <= limit:
         assert told == render.escape(value, 1000)
+
+
+def offers(*verbs: str) -> tuple[Offer, ...]:
+    return tuple(
+        Offer(id=f"id-{verb}", verb=verb, confirm="restart 1 of 3" if verb == "approve" else "") for verb in verbs
+    )
+
+
+def pressed(*verbs: str, dashboard: str = "") -> list[JsonObject]:
+    told = msgspec.structs.replace(message(), incident=incident("pay api/2"), offers=offers(*verbs))
+    last = render.parent(told, dashboard)["attachments"][0]["blocks"][-1]
+    return list(last["elements"]) if last["type"] == "actions" else []
+
+
+def menu(element: JsonObject) -> list[tuple[str, str]]:
+    assert (element["type"], element["action_id"]) == ("overflow", render.MENU)
+    return [(option["text"]["text"], option["value"]) for option in element["options"]]
+
+
+def test_three_buttons_and_the_rest_in_the_menu() -> None:
+    *buttons, more = pressed("explain", "timeline", "topology", "ack", "silence", "deny", "approve")
+    assert [(b["action_id"], b["value"], b.get("style")) for b in buttons] == [
+        ("approve", "id-approve", "primary"),
+        ("deny", "id-deny", "danger"),
+        ("silence", "id-silence", None),
+    ]
+    assert buttons[0]["confirm"]["text"]["text"] == "restart 1 of 3"
+    assert not {"confirm"} & (buttons[1].keys() | buttons[2].keys())
+    assert menu(more) == [
+        ("Ack", "id-ack"),
+        ("Explain", "id-explain"),
+        ("Topology", "id-topology"),
+        ("Timeline", "id-timeline"),
+    ]
+
+
+def test_without_a_question_silence_and_ack_are_the_buttons() -> None:
+    silence, ack, more = pressed("silence", "ack", "explain", dashboard="https://g.example/{service}?n={node}")
+    assert (silence["action_id"], ack["action_id"]) == ("silence", "ack")
+    assert menu(more) == [("Explain", "id-explain"), ("Dashboard", "dashboard")]
+    assert more["options"][1]["url"] == "https://g.example/pay%20api%2F2?n="
+    assert pressed() == []
+
+
+def test_a_question_is_blue_and_says_so() -> None:
+    asked = msgspec.structs.replace(message(), incident=incident(), offers=offers("approve"))
+    [attachment] = render.parent(asked)["attachments"]
+    assert attachment["color"] == "#1264a3"
+    assert attachment["blocks"][1]["elements"][0]["text"].startswith("State: awaiting approval · ")
+    assert render.color(msgspec.structs.replace(asked, severity="resolved")) == "#2eb886"
+    assert render.color(msgspec.structs.replace(asked, severity="silenced")) == "#dddddd"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -14,7 +15,7 @@ from consulguard.notify import Told
 from consulguard.notify.slack import SlackNotifier, SlackSettings
 from consulguard.testing import SlackTwin
 
-from tests.support.messages import message
+from tests.support.messages import incident, message
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ async def test_slack_in_trouble_is_temporary(
         slack.fail(trouble)
     with pytest.raises(NotifyUnavailable) as caught:
         await notifier.deliver(row(1))
-    assert caught.value.ref is None
+    assert set(caught.value.ref or {}) == {"nonce"}  # nothing to wait for, and something to look for
     assert slack.messages == []
 
 
@@ -134,17 +135,86 @@ async def test_a_slack_that_is_not_there_is_certainly_not_told(notifier: SlackNo
     assert caught.value.ref is None
 
 
+def as_known(caught: pytest.ExceptionInfo[NotifyUnavailable]) -> JsonObject:
+    """The reference the row has after a failure."""
+    assert caught.value.ref is not None
+    return dict(caught.value.ref)
+
+
 async def test_a_lost_answer_makes_one_duplicate_at_most(slack: SlackTwin, notifier: SlackNotifier) -> None:
+    slack.scopes = "chat:write"  # nothing can be looked up
     slack.lose_answer(2)
     with pytest.raises(NotifyUnavailable, match="lost") as caught:
         await notifier.deliver(row(1))
-    assert (caught.value.ref, caught.value.retry_after_s) == ({"unsure": 1}, 0.0)
+    ref = as_known(caught)
+    assert (ref["unsure"], caught.value.retry_after_s) == (1, 0.0)
     with pytest.raises(NotifyUnavailable) as caught:
-        await notifier.deliver(row(1, {"unsure": 1}))
-    assert caught.value.ref == {"unsure": 2}
+        await notifier.deliver(row(1, ref))
+    assert as_known(caught) == ref | {"unsure": 2}
     assert caught.value.retry_after_s >= 300
     assert not caught.value.for_all  # other messages need not wait
     assert len(slack.parents()) == 2
+
+
+@pytest.mark.parametrize("status", [0, 500, 502])
+@pytest.mark.parametrize("channel", ["#ops", "C00001"])
+async def test_a_message_whose_answer_was_lost_is_found_again(slack: SlackTwin, status: int, channel: str) -> None:
+    notifier = SlackNotifier(SlackSettings(channel=channel, base_url=slack.api), lambda: "xoxb-1")
+    slack.lose_answer(status=status)
+    with pytest.raises(NotifyUnavailable) as caught:
+        await notifier.deliver(row(1))
+    found = await told(notifier, row(2, as_known(caught), ("step",)))
+    assert (found.done, found.lines) == (False, 0)
+    edited = await told(notifier, row(2, found.ref, ("step",)))
+    slack.lose_answer(status=status)
+    with pytest.raises(NotifyUnavailable) as caught:
+        await notifier.deliver(row(2, edited.ref, ("step",)))
+    last = await told(notifier, row(2, as_known(caught), ("step", "another")))
+    assert (last.lines, last.done) == (1, False)  # what was added meanwhile is still to be told
+    last = await told(notifier, row(2, last.ref, ("another",)))
+    assert (last.done, set(last.ref)) == (True, {"channel", "ts", "rev"})
+    [post] = slack.parents()
+    assert [post.text, *(reply.text for reply in slack.thread(post.ts))] == ["[CRITICAL] k v2", "step", "another"]
+    await notifier.close()
+
+
+async def test_however_often_answers_are_lost_nothing_is_told_twice(
+    slack: SlackTwin, notifier: SlackNotifier
+) -> None:
+    ref: JsonObject = {}
+    for status in (0, 502, 0):
+        slack.http_error(503)
+        with pytest.raises(NotifyUnavailable) as caught:  # not even the look is answered
+            await notifier.deliver(row(1, ref))
+        ref = dict(caught.value.ref or ref)
+        slack.lose_answer(status=status, count=2)
+        with pytest.raises(NotifyUnavailable) as caught:
+            await notifier.deliver(row(1, ref))
+        ref = dict(caught.value.ref or ref)
+        slack.heal()
+    assert (await told(notifier, row(1, ref))).ref["ts"] == slack.parents()[0].ts
+    assert len(slack.messages) == 1
+
+
+async def test_what_a_process_posted_before_it_died_is_taken_over(slack: SlackTwin) -> None:
+    """Killed between the post and its record: the next process finds the message by its incident."""
+    shown = msgspec.structs.replace(message("INC-7"), incident=incident())
+    waiting = OutboxRow(channel="slack", key="INC-7", rev=1, message=shown)
+    for life in range(3):
+        notifier = SlackNotifier(SlackSettings(channel="#ops", base_url=slack.api), lambda: "xoxb-1")
+        first = await told(notifier, waiting)
+        if life:
+            await told(notifier, msgspec.structs.replace(waiting, ref=first.ref))
+        other = msgspec.structs.replace(shown, incident=msgspec.structs.replace(incident(), id=f"INC-{life}"))
+        await told(notifier, OutboxRow(channel="slack", key=f"INC-{life}", rev=1, message=other))
+        await notifier.close()
+    assert [post.metadata["event_payload"]["incident"] for post in slack.parents()] == [
+        "INC-7",
+        "INC-0",
+        "INC-1",
+        "INC-2",
+    ]
+    assert slack.parents()[0].edits == 2
 
 
 @pytest.mark.parametrize("body", ["<html>a proxy's page</html>", "[]", "{", ""])
@@ -159,7 +229,7 @@ async def test_an_answer_nobody_can_read_is_a_lost_one(body: str, kind: str) -> 
         notifier = SlackNotifier(SlackSettings(channel="C1", base_url=str(server.make_url("/api/"))), lambda: "t")
         with pytest.raises(NotifyUnavailable) as caught:
             await notifier.deliver(row(1))
-        assert caught.value.ref == {"unsure": 1}
+        assert as_known(caught)["unsure"] == 1
         await notifier.close()
 
 
@@ -177,7 +247,7 @@ async def test_an_answer_that_comes_too_late_is_a_lost_one() -> None:
         notifier = SlackNotifier(settings, lambda: "t")
         with pytest.raises(NotifyUnavailable, match="lost") as caught:
             await notifier.deliver(row(1))
-        assert caught.value.ref == {"unsure": 1}
+        assert as_known(caught)["unsure"] == 1
         released.set()
         await notifier.close()
 
@@ -193,14 +263,14 @@ async def test_a_lost_edit_is_simply_made_again(slack: SlackTwin, notifier: Slac
 
 
 async def test_a_lost_reply_is_made_once_more_and_then_believed(slack: SlackTwin, notifier: SlackNotifier) -> None:
+    slack.scopes = "chat:write"
     first = await told(notifier, row(1, thread=("step",)))
     slack.lose_answer(2)
     ref = first.ref
     for _ in range(2):
         with pytest.raises(NotifyUnavailable) as caught:
             await notifier.deliver(row(1, ref, ("step",)))
-        assert caught.value.ref is not None
-        ref = dict(caught.value.ref)
+        ref = as_known(caught)
         assert ref["ts"] == first.ref["ts"]
     last = await told(notifier, row(1, ref, ("step",)))
     assert (last.lines, last.done, last.ref) == (1, True, first.ref)
