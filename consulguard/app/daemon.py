@@ -73,6 +73,7 @@ class Rooms:
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
+    turned: Callable[[EngineState, Sequence[AnyEvent]], None] = field(default=lambda state, events: None)
     held: str = ""  # why nothing may be done until a person resumes; empty when there is no reason
     pulse: Pulse = field(default_factory=Pulse)
 
@@ -215,6 +216,7 @@ class Daemon:
                 # written is not acted on.
                 await self._save_snapshot()
             self._dispatch(effects, messages)
+            self.rooms.turned(self.state, events)
             long = self._stepped_s >= REPLAY_S and weight < HEAVY
             if long or self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
                 await self._save_snapshot()

@@ -15,6 +15,7 @@ from consulguard.app.service import doors, drained, notifiers, standing
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded
 from consulguard.errors import StoreFull, StoreUnavailable
+from consulguard.serve import Sights
 
 PARK_S = 20.0  # for what is under way when we are asked to end; supervisors kill after 30
 
@@ -67,7 +68,7 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
                     raise
                 held, stopped_at = str(error), SystemClock().now().timestamp()
             asked.reload = _nothing
-            async with doors(loaded, holding.refusing(held), partial(holding.health, stopped_at)):
+            async with doors(loaded, holding.refusing(held), Sights(health=partial(holding.health, stopped_at))):
                 await holding.room(loaded, asked.stop)
 
 

@@ -35,10 +35,18 @@ class Reloader:
         self._clock = clock
         self._print = fingerprint(settings.playbook_dir(loaded))
         self._asked = asyncio.Event()
+        self._waiting: list[asyncio.Future[str]] = []
 
     def now(self) -> None:
         """Look at once, whether anything seems to have changed or not."""
         self._asked.set()
+
+    async def reload(self) -> str:
+        """The same, and wait for it: why the files are not what is in force, empty when they are."""
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        self.now()
+        return await answer
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -46,7 +54,11 @@ class Reloader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._loaded.config.playbooks.reload):
                     await self._asked.wait()
+            waiting, self._waiting = self._waiting, []
             await self._look(forced=self._asked.is_set())
+            for answer in waiting:
+                if not answer.done():
+                    answer.set_result(self._given.stale)
 
     async def _look(self, *, forced: bool) -> None:
         self._asked.clear()

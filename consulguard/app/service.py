@@ -14,11 +14,12 @@ from typing import Any
 import structlog
 
 from consulguard import registry
-from consulguard.app import calendar, wiring
+from consulguard.app import calendar, measures, wiring
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.dead_man import DeadMan, Pulse
 from consulguard.app.desk import Desk
 from consulguard.app.failpoints import Failpoints
+from consulguard.app.measures import Measures
 from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
@@ -28,7 +29,7 @@ from consulguard.events import Configured
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
 from consulguard.notify.slack import SlackSettings
-from consulguard.serve import Control, Health, Heartbeat, HttpDoor
+from consulguard.serve import Control, Health, Heartbeat, HttpDoor, Metrics, Sights
 from consulguard.watch import Watcher
 
 CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
@@ -95,14 +96,14 @@ async def standing(
     dead_man = dead_man or DeadMan(clock, Pulse())
     given, channels = _given(loaded, clock), notifiers(loaded)
     store = journal(loaded, tuple(c.name for c in channels))
-    client = settings.client(loaded)
+    client, measured = _client(loaded, clock)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
 
     def fence() -> int:
         return 0 if dead_man.stuck() else daemon.epoch()
 
     async with _open(store, client, channels):
-        workers = tuple(_worker(store, c, clock) for c in channels)
+        workers = tuple(_worker(store, c, clock, measured) for c in channels)
         rooms = Rooms(
             clock=clock,
             store=store,
@@ -115,14 +116,21 @@ async def standing(
             told=lambda: _poke(workers),
             held=f"the journal could not be written for a while ({held})" if held else "",
             pulse=dead_man.pulse,
+            turned=measured.turned,
         )
         daemon = Daemon(rooms)
         reloader = Reloader(loaded, given, daemon.reconfigure, clock)
         desk = Desk(daemon.command, settings.access(loaded))
-        open_doors = doors(loaded, _handler(desk), lambda: health_of(daemon))
+        open_doors = doors(loaded, _handler(desk), _sights(loaded, daemon, measured.metrics, reloader))
         with watched:
             async with open_doors, _tasks(daemon, workers, reloader, loaded):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
+
+
+def _client(loaded: Loaded, clock: Clock) -> tuple[ConsulClient, Measures]:
+    client, measured = settings.client(loaded), Measures(Metrics(), clock)
+    client.asked = measured.asked
+    return client, measured
 
 
 def _given(loaded: Loaded, clock: Clock) -> Configured:
@@ -150,9 +158,9 @@ def _poke(workers: tuple[OutboxWorker, ...]) -> None:
         worker.poke()
 
 
-def _worker(store: Store, channel: Notifier, clock: Clock) -> OutboxWorker:
+def _worker(store: Store, channel: Notifier, clock: Clock, measured: Measures) -> OutboxWorker:
     pace = CONSOLE_PACE if channel.name == "console" else OutboxSettings()
-    return OutboxWorker(store, channel, clock, random.random, pace)
+    return OutboxWorker(store, channel, clock, random.random, pace, measured.delivered)
 
 
 @contextlib.asynccontextmanager
@@ -204,9 +212,9 @@ def _handler(desk: Desk) -> Handler:
 
 
 @contextlib.asynccontextmanager
-async def doors(loaded: Loaded, handle: Handler, health: Callable[[], Health]) -> AsyncIterator[None]:
+async def doors(loaded: Loaded, handle: Handler, sights: Sights) -> AsyncIterator[None]:
     control = Control(settings.socket_path(loaded), handle)
-    door = HttpDoor(loaded.config.server.listen, health) if loaded.config.server.listen else None
+    door = HttpDoor(loaded.config.server.listen, sights) if loaded.config.server.listen else None
     try:
         await _listen(control, settings.socket_path(loaded), "beside journal.path")
         if door is not None:
@@ -243,4 +251,14 @@ def health_of(daemon: Daemon) -> Health:
         paused=bool(state.pauses),
         config_stale=bool(state.stale),
         clock_ahead_s=daemon.rooms.clock.ahead_s(),
+        budgets=measures.budgets(state, daemon.rooms.clock.now()),
+    )
+
+
+def _sights(loaded: Loaded, daemon: Daemon, metrics: Metrics, reloader: Reloader) -> Sights:
+    return Sights(
+        health=lambda: health_of(daemon),
+        services=lambda name: measures.services(daemon.state, name),
+        metrics=metrics,
+        reload=reloader.reload if loaded.config.server.reload else None,
     )

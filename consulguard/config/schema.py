@@ -326,8 +326,9 @@ class DeadMan(Section):
 
 class Server(Section):
     listen: Annotated[str, AfterValidator(_listen)] = Field(
-        "", description="host:port for /metrics, /-/healthy, /-/ready. Empty: off."
+        "", description="host:port for /metrics, /-/healthy, /-/ready, /v1/health. Empty: off."
     )
+    reload: bool = Field(False, description="Whether POST /-/reload reads playbooks again; SIGHUP does.")
     dead_man: DeadMan = DeadMan()
 
 

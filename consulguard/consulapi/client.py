@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl as tls
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Required, Self, TypedDict, Unpack
 from urllib.parse import quote, urlencode
@@ -74,7 +74,8 @@ class ConsulClient:
     """Reads and writes against one agent, with fall-back agents.
 
     Every method raises ``ConsulUnavailable`` (5xx, 429, timeout, connection), ``ConsulRefused`` (other 4xx) or
-    ``BadAnswer``; nothing of aiohttp leaks. ``requests`` counts what was sent, by method.
+    ``BadAnswer``; nothing of aiohttp leaks. ``requests`` counts what was sent, by method; ``asked`` is
+    called after each with whether Consul answered, and how many seconds it took unless it waited for a change.
     """
 
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
@@ -88,6 +89,7 @@ class ConsulClient:
         self._scope = {short: str(options[name]) for short, name in scope.items() if options.get(name)}  # type: ignore[literal-required]
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self.requests: Counter[str] = Counter()
+        self.asked: Callable[[bool, float | None], None] = lambda answered, took_s: None
 
     @property
     def address(self) -> str:
@@ -197,8 +199,24 @@ class ConsulClient:
         raise last
 
     async def _ask(self, address: str, request: _Request) -> Answer:
-        """One agent, one request, foreign errors translated."""
+        """One agent, one request."""
         self.requests[request.method] += 1
+        now = asyncio.get_running_loop().time
+        began = now()
+
+        def asked(answered: bool) -> None:
+            self.asked(answered, None if "index" in request.query else now() - began)
+
+        try:
+            answer = await self._told(address, request)
+        except (ConsulUnavailable, ConsulRefused, BadAnswer) as error:
+            asked(not isinstance(error, ConsulUnavailable))
+            raise
+        asked(True)
+        return answer
+
+    async def _told(self, address: str, request: _Request) -> Answer:
+        """Its answer, foreign errors translated."""
         timeout = aiohttp.ClientTimeout(total=request.timeout_s, sock_connect=CONNECT_S)
         headers = {"Accept-Encoding": "identity"}
         if self._token and (token := self._token.get()):

@@ -65,12 +65,14 @@ class OutboxWorker:
         clock: Clock,
         random: Callable[[], float],
         settings: OutboxSettings = DEFAULTS,
+        observe: Callable[[OutboxRow, str], None] = lambda row, failed: None,
     ) -> None:
         self._store = store
         self._notifier = notifier
         self._clock = clock
         self._random = random
         self._settings = settings
+        self._observe = observe
         self._poked = asyncio.Event()
         self._not_before = clock.monotonic()
         self._owed: tuple[OutboxRow, Told] | None = None  # told, but not yet noted in the store
@@ -117,18 +119,24 @@ class OutboxWorker:
             async with asyncio.timeout(self._settings.timeout_s):
                 told = await self._notifier.deliver(row)
         except Temporary as error:
+            limited = isinstance(error, NotifyUnavailable) and error.retry_after_s > 0
+            self._observe(row, "limited" if limited else "unavailable")
             await self._later(row, error)
         except TimeoutError:
+            self._observe(row, "timeout")
             await self._later(row, NotifyUnavailable(f"no answer within {self._settings.timeout_s:g} s"))
         except PLUGIN_ERRORS as error:
+            self._observe(row, "error")
             await self._later(row, NotifyUnavailable(f"{type(error).__name__} in the notifier: {error}"))
         except Final as error:
+            self._observe(row, "refused")
             self.counts["given_up"] += 1
             log.warning("notify.refused", channel=row.channel, key=row.key, reason=str(error))
             await self._store.outbox_failed(row, str(error), None)
         else:
             said = told if isinstance(told, Told) else Told(ref=told)
             self.counts["sent"] += 1
+            self._observe(row, "")
             self._owed = (row, said)
             await self._note()
 

@@ -1,7 +1,9 @@
 """The doors of the daemon: control socket, HTTP, metrics."""
 
 from consulguard.serve.control import Control, call
+from consulguard.serve.health import Health, ServiceHealth
 from consulguard.serve.heartbeat import Heartbeat
-from consulguard.serve.http import Health, HttpDoor
+from consulguard.serve.http import HttpDoor, Sights
+from consulguard.serve.metrics import Metrics
 
-__all__ = ["Control", "Health", "Heartbeat", "HttpDoor", "call"]
+__all__ = ["Control", "Health", "Heartbeat", "HttpDoor", "Metrics", "ServiceHealth", "Sights", "call"]

@@ -1,42 +1,37 @@
-"""The HTTP door: metrics and probes. It answers without Consul, and changes nothing."""
+"""The HTTP door: metrics, probes, and how a service is. It answers without Consul."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from consulguard import __version__
-from consulguard.model import Value
+from consulguard.serve.health import Health, ServiceHealth
+from consulguard.serve.metrics import Metrics
 
 SHUTDOWN_S = 1.0  # a client that reads slowly does not keep us from ending
-INCIDENT_STATES = ("open", "recovering", "resolved")
+NAME_MAX = 256  # characters of a service's name
 
 
-class Health(Value, frozen=True, kw_only=True):
-    """What the probes and gauges show."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sights:
+    """What the door shows. ``services`` of one name, or of all with an empty one."""
 
-    alive: bool
-    turned_at: float  # seconds since 1970: when the decision loop last turned
-    ready: bool
-    leader: bool
-    view_trusted: bool
-    incidents: dict[str, int]
-    runs: int
-    storm: bool
-    paused: bool
-    config_stale: bool = False
-    clock_ahead_s: float = 0.0
+    health: Callable[[], Health]
+    services: Callable[[str], Sequence[ServiceHealth]] = field(default=lambda name: ())
+    metrics: Metrics = field(default_factory=Metrics)
+    reload: Callable[[], Awaitable[str]] | None = None  # why the files could not be taken over; None: not offered
 
 
 class HttpDoor:
-    """``/metrics``, ``/-/healthy`` (fails only on a stuck loop) and ``/-/ready`` on ``host:port``."""
+    """``/metrics``, ``/-/healthy`` (fails only on a stuck loop), ``/-/ready``, ``/-/reload``, ``/v1/health``."""
 
-    def __init__(self, listen: str, health: Callable[[], Health]) -> None:
+    def __init__(self, listen: str, sights: Sights) -> None:
         host, _, port = listen.rpartition(":")
         self._address = (host.strip("[]") or "127.0.0.1", int(port))
-        self._health = health
+        self._sights = sights
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -45,6 +40,8 @@ class HttpDoor:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/-/healthy", self._healthy)
         app.router.add_get("/-/ready", self._ready)
+        app.router.add_post("/-/reload", self._reload)
+        app.router.add_get("/v1/health", self._service)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, *self._address).start()
@@ -55,38 +52,35 @@ class HttpDoor:
             await self._runner.cleanup()
 
     async def _healthy(self, _: web.Request) -> web.Response:
-        alive = self._health().alive
+        alive = self._sights.health().alive
         return web.Response(text="ok\n" if alive else "the loop is stuck\n", status=200 if alive else 503)
 
     async def _ready(self, _: web.Request) -> web.Response:
-        health = self._health()
+        health = self._sights.health()
         role = "leader" if health.leader else "standby"
         return web.Response(
             text=f"{role}\n" if health.ready else "starting\n", status=200 if health.ready else 503
         )
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=expose(self._health()), content_type="text/plain", charset="utf-8")
+        health, services = self._sights.health(), self._sights.services("")
+        body = await asyncio.to_thread(self._sights.metrics.expose, health, services)
+        return web.Response(body=body, content_type="text/plain", charset="utf-8")
 
+    async def _reload(self, request: web.Request) -> web.Response:
+        """Not for browsers: a page elsewhere could make one send it."""
+        if self._sights.reload is None or "Origin" in request.headers:
+            return web.Response(text="set server.reload, or send SIGHUP\n", status=403)
+        wrong = await self._sights.reload()
+        return web.Response(text=f"{wrong}\n" if wrong else "ok\n", status=500 if wrong else 200)
 
-def expose(health: Health) -> bytes:
-    """The gauges in Prometheus's text format."""
-    registry = CollectorRegistry()
-    Gauge("consulguard_build_info", "Version.", ["version"], registry=registry).labels(__version__).set(1)
-    plain = {
-        "consulguard_up": ("Always 1: alert on its absence.", 1),
-        "consulguard_heartbeat_timestamp_seconds": ("When the decision loop last turned.", health.turned_at),
-        "consulguard_is_leader": ("Whether this replica acts.", health.leader),
-        "consulguard_view_trusted": ("Whether what is seen of Consul may be acted upon.", health.view_trusted),
-        "consulguard_remediations_in_flight": ("Runs that are not over.", health.runs),
-        "consulguard_storm_brake": ("Whether the storm brake is on.", health.storm),
-        "consulguard_paused": ("Whether somebody paused remediation.", health.paused),
-        "consulguard_config_stale": ("Whether the files hold what could not be taken over.", health.config_stale),
-        "consulguard_clock_ahead_seconds": ("How far our clock is ahead of the wall clock.", health.clock_ahead_s),
-    }
-    for name, (help_text, value) in plain.items():
-        Gauge(name, help_text, registry=registry).set(value)
-    incidents = Gauge("consulguard_incidents", "Incidents by state.", ["state"], registry=registry)
-    for state in INCIDENT_STATES:
-        incidents.labels(state).set(health.incidents.get(state, 0))
-    return generate_latest(registry)
+    async def _service(self, request: web.Request) -> web.Response:
+        name = request.query.get("service", "")
+        if not 0 < len(name) <= NAME_MAX or len(request.query) != 1:
+            return web.json_response({"error": "ask with ?service=NAME and nothing else"}, status=400)
+        found = self._sights.services(name)
+        if not found:
+            return web.json_response({"error": "no such service"}, status=404)
+        worst = next((s for s in found if not s.usable), found[0])
+        told = {"service": name, "datacenter": worst.datacenter, "state": worst.state, "incident": worst.incident}
+        return web.json_response(told, status=200 if worst.usable else 503)

@@ -62,14 +62,18 @@ class RealPrometheus:
     A scrape that comes too late on a busy machine leaves a gap, so look with ``last_over_time(...[5m])``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
+        """``more``: host:port of what is scraped besides, as the job ``consulguard``."""
         self.exporter = Exporter()
         self.port = free_ports(1)[0]
         self.address = f"http://127.0.0.1:{self.port}"
         self._folder = scratch("prometheus.")
         config = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
-            "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": [self.exporter.place]}]}],
+            "scrape_configs": [
+                {"job_name": JOB, "static_configs": [{"targets": [self.exporter.place]}]},
+                {"job_name": "consulguard", "static_configs": [{"targets": list(more)}]},
+            ],
         }
         self._config = self._folder / "prometheus.yml"
         self._config.write_text(json.dumps(config))  # JSON is YAML
@@ -122,16 +126,22 @@ class RealPrometheus:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _value(self, sample: str) -> float | None:
-        query = urllib.parse.quote(f"last_over_time({sample}[5m])")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", f"/api/v1/query?query={query}")
-            answer = connection.getresponse()
-            body = answer.read()
-            found = json.loads(body)["data"]["result"] if answer.status == 200 else []
-            return float(found[0]["value"][1]) if found else None
+            found = self.ask(f"last_over_time({sample}[5m])")
         except (OSError, http.client.HTTPException):
             return None
+        return float(found[0]["value"][1]) if found else None
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """The series an instant query gives. Raises OSError when it is not answered, or not well."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", f"/api/v1/query?query={urllib.parse.quote(query)}")
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != 200:
+                raise OSError(f"{query}: {answer.status}: {body.decode(errors='replace')}")
+            return list(json.loads(body)["data"]["result"])
         finally:
             connection.close()
 

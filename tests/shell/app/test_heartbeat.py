@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from consulguard.config import load, settings
 from consulguard.errors import ConfigError
-from consulguard.serve import Health, Heartbeat
-from consulguard.serve.http import expose
+from consulguard.serve import Health, Heartbeat, Metrics
 from structlog.testing import capture_logs
 
 from tests.shell.consulapi.stub import Stub, answering
@@ -101,6 +100,6 @@ def test_the_metrics_say_when_the_loop_last_turned() -> None:
         storm=False,
         paused=False,
     )
-    lines = expose(health).decode().splitlines()
+    lines = Metrics().expose(health).decode().splitlines()
     assert "consulguard_up 1.0" in lines
     assert "consulguard_heartbeat_timestamp_seconds 1.7672256005e+09" in lines
