@@ -120,8 +120,7 @@ async def standing(
         )
         daemon = Daemon(rooms)
         reloader = Reloader(loaded, given, daemon.reconfigure, clock)
-        desk = Desk(daemon.command, settings.access(loaded))
-        open_doors = doors(loaded, _handler(desk), _sights(loaded, daemon, measured.metrics, reloader))
+        open_doors = doors(loaded, _handler(loaded, daemon), _sights(loaded, daemon, measured.metrics, reloader))
         with watched:
             async with open_doors, _tasks(daemon, workers, reloader, loaded):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
@@ -198,7 +197,9 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _handler(desk: Desk) -> Handler:
+def _handler(loaded: Loaded, daemon: Daemon) -> Handler:
+    desk = Desk(daemon.command, settings.access(loaded))
+
     async def handle(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         if command not in COMMANDS:
             raise ConfigError(f"unknown command {command!r}")
