@@ -171,6 +171,8 @@ def _end(
     plan, busy = state.plans.get(incident.id), state.started(incident.id)
     if busy is not None and busy.id != question.run.id:
         return QuestionState.VOID, _OVER
+    if busy is not None and not running.movable(busy):
+        return QuestionState.VOID, "the run has gone on: the guards need nobody any more"
     if plan is not None and busy is None and (plan.run is None or plan.run.id != question.run.id):
         return QuestionState.VOID, "another plan, or none, fits by now"
     return None

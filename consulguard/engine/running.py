@@ -23,11 +23,15 @@ def advance(state: EngineState, at: datetime) -> list[AnyEffect]:
     effects: list[AnyEffect] = []
     for run in state.active_runs():
         ready = run.retry_at is None or run.retry_at <= at or _settled_now(state, run)
-        movable = run.state in (RunState.PLANNED, RunState.WAITING, RunState.AWAITING_APPROVAL)
-        movable = movable or (run.state is RunState.UNDOING and not run.sent)
-        if ready and movable and run.reason != "probe" and state.lease_held:
+        if ready and movable(run) and state.lease_held:
             effects += move(state, run, at)
     return effects
+
+
+def movable(run: Run) -> bool:
+    """Whether the run stands before an intent, not in the middle of one: of that one the guards have been asked."""
+    before = run.state in (RunState.PLANNED, RunState.WAITING, RunState.AWAITING_APPROVAL)
+    return (before or (run.state is RunState.UNDOING and not run.sent)) and run.reason != "probe"
 
 
 def _settled_now(state: EngineState, run: Run) -> bool:

@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 from consulguard.engine.step import restore, snapshot
-from consulguard.events import Commanded, Do, LeaseChanged, Reply
+from consulguard.events import Commanded, Configured, Do, LeaseChanged, Reply
 from consulguard.model import Mode, Outcome, QuestionState, RunState, Status
+from consulguard.policy import Policy
 
-from tests.core.engine.world import DRAIN_AND_RESTART, World, instance, moment
+from tests.core.engine.world import ACTIONS, DRAIN_AND_RESTART, World, instance, moment
 
 RULE = (
     "approval: {approvers: {users: [ann, bob, cem], slack_usergroups: [oncall]}, count: COUNT, ttl: 15m}\nsteps:"
@@ -241,3 +242,20 @@ def test_what_was_asked_under_one_leader_is_done_in_the_epoch_of_the_next():
     assert say(w, 67, "approve").ok
     w.confirm(68)
     assert w.last(Do).intent.epoch == 4, "the gate before the effect refuses any other"
+
+
+def test_a_run_that_started_by_itself_is_not_sent_again_by_an_agreement():
+    """The guards need nobody any more: whoever answers all the same changes nothing."""
+    w = World(DRAIN_AND_RESTART.replace("steps:", RULE.replace("COUNT", "1"), 1), mode=Mode.APPROVE)
+    w.fail(1)
+    w.wait(3, 63)
+    asked = question(w)
+    policy = Policy(mode=Mode.AUTO)
+    w.feed(Configured(at=moment(64), policy=policy, playbooks=w.state.playbooks, actions=ACTIONS))
+    w.confirm(65)
+    assert len(w.done()) == 1
+    assert w.state.questions[asked.id].state is QuestionState.VOID
+    assert not say(w, 66, "approve", id=asked.id).ok
+    assert w.run.state is RunState.EXECUTING
+    w.confirm(67)
+    assert len(w.done()) == 1
