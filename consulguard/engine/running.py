@@ -29,7 +29,7 @@ def advance(state: EngineState, at: datetime) -> list[AnyEffect]:
 
 
 def movable(run: Run) -> bool:
-    """Whether the run stands before an intent, not in the middle of one: of that one the guards have been asked."""
+    """Whether the run stands before an intent, not in the middle of one, of which the guards were asked."""
     before = run.state in (RunState.PLANNED, RunState.WAITING, RunState.AWAITING_APPROVAL)
     return (before or (run.state is RunState.UNDOING and not run.sent)) and run.reason != "probe"
 

@@ -176,6 +176,7 @@ class Run(Value, frozen=True, kw_only=True):
     intent: Intent | None = None  # the present step's, once planned
     verdicts: tuple[Verdict, ...] = ()
     retry_at: datetime | None = None
+    stopped_at: datetime | None = None  # since when guards have let nothing more be done
     done: tuple[DoneStep, ...] = ()
     effects: int = 0  # dispatched intents
     redrives: int = 0  # of the present intent, after an unknown outcome

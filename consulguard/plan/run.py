@@ -158,9 +158,9 @@ def judged(run: Run, verdict: Verdict, verdicts: tuple[Verdict, ...], at: dateti
     if run.effects and _stuck(run, at):
         return hold(run, at, f"{verdict.guard}: {verdict.reason}"), ()
     state = RunState.AWAITING_APPROVAL if verdict.decision is Decision.ASK else RunState.WAITING
-    if run.state is RunState.UNDOING:
-        state = RunState.UNDOING
-    return _set(run, at, state=state, retry_at=verdict.retry_at, touch=run.state is not state), ()
+    state = run.state if run.state is RunState.UNDOING else state
+    stopped, touch = run.stopped_at or at, run.state is not state
+    return _set(run, at, state=state, retry_at=verdict.retry_at, stopped_at=stopped, touch=touch), ()
 
 
 def confirmed(run: Run, looked: Looked, verdict: Verdict, verdicts: tuple[Verdict, ...], at: datetime) -> Moved:
@@ -172,7 +172,7 @@ def confirmed(run: Run, looked: Looked, verdict: Verdict, verdicts: tuple[Verdic
         return hold(run, at, f"{verdict.guard}: {verdict.reason}"), ()
     line = f"not done: {verdict.guard}: {verdict.reason}"
     retry_at = max(verdict.retry_at or at, at + timedelta(seconds=CONFIRM_AGAIN_S))
-    return _set(run, at, state=RunState.WAITING, retry_at=retry_at, log=line), ()
+    return _set(run, at, state=RunState.WAITING, retry_at=retry_at, stopped_at=run.stopped_at or at, log=line), ()
 
 
 def execute(run: Run, at: datetime) -> Moved:
@@ -188,6 +188,7 @@ def execute(run: Run, at: datetime) -> Moved:
         intent=intent,
         sent=True,
         retry_at=None,
+        stopped_at=None,
         reason="redriven" if run.reason == "redrive" else "",
         redrives=run.redrives + 1 if run.reason == "redrive" else 0,
         effects=run.effects + 1,
@@ -388,7 +389,7 @@ def _late(run: Run, at: datetime) -> bool:
 
 
 def _stuck(run: Run, at: datetime) -> bool:
-    return (at - run.updated_at).total_seconds() > STUCK_AFTER_S
+    return run.stopped_at is not None and (at - run.stopped_at).total_seconds() > STUCK_AFTER_S
 
 
 def _set(run: Run, at: datetime, *, log: str = "", touch: bool = True, **fields: object) -> Run:

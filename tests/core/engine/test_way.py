@@ -19,6 +19,7 @@ from consulguard.model import (
     Target,
 )
 from consulguard.plan import run as runs
+from consulguard.policy import GuardPolicy, Policy
 
 from tests.core.engine.world import DRAIN_AND_RESTART, T0, Probe, World, instance, moment, service
 
@@ -357,3 +358,20 @@ def test_runs_that_fail_together_do_not_come_back_together():
         waits.add((later.retry_at - moment(0)).total_seconds())
     assert len(waits) == 8
     assert all(10.0 <= wait <= 12.0 for wait in waits)
+
+
+def test_a_run_whose_confirm_reads_are_denied_for_long_goes_to_a_person():
+    """Between two reads the guards have nothing against it: what counts is since when nothing more was done."""
+    w = World(policy=Policy(mode=Mode.AUTO, guard=GuardPolicy(graph_max_age_s=1e6)))
+    w.to_first_effect()
+    w.result(66, Outcome.DONE, index=166)
+    second = 67.0
+    while w.run.state is not RunState.HELD and second < 1300:
+        if w.run.state is RunState.CONFIRMING:
+            w.confirm(second, Status.MAINTENANCE, healthy=1, index=170)
+        second += 20
+        w.view(second)
+    assert w.run.state is RunState.HELD
+    assert w.run.reason.startswith("min_healthy: ")
+    assert 66 + 900 <= second <= 66 + 900 + 60
+    assert len(w.done()) == 1
