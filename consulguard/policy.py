@@ -62,6 +62,20 @@ class Window(Value, frozen=True, kw_only=True):
     closed: tuple[Blackout, ...] = ()
 
 
+class Route(Value, frozen=True, kw_only=True):
+    """Alertmanager's: who is told what all matchers fit, unless a route below fits, too."""
+
+    receiver: str  # a notifier's name
+    matchers: tuple[Matcher, ...] = ()
+    more: bool = False  # its ``continue``: the routes after it are looked at, too
+    group_wait_s: float = 0.0  # the first word waits this long
+    group_interval_s: float = 0.0  # and so does each further one, for others to come
+    repeat_s: float = 0.0  # what still lasts is told again; 0: it is not
+    refresh_s: float = 0.0  # the same without a word, for a receiver that forgets; 0: it does not
+    mute: tuple[Window, ...] = ()  # nothing is told while one of them is open
+    routes: tuple[Route, ...] = ()
+
+
 class GuardPolicy(Value, frozen=True, kw_only=True):
     """Defaults: docs/guards.md, each with its reason."""
 
@@ -108,5 +122,6 @@ class Policy(Value, frozen=True, kw_only=True):
     correlate: CorrelatePolicy = CorrelatePolicy()
     guard: GuardPolicy = GuardPolicy()
     group_wait_s: float = 5.0  # an incident is told when it is this old: a storm makes one message, not many
+    route: Route | None = None  # None: everybody is told everything
     silence: tuple[Matcher, ...] = ()
     own_targets: tuple[Target, ...] = ()  # what we ourselves need to live; never acted upon

@@ -5,7 +5,7 @@ set -euo pipefail
 PATH="$PATH:/usr/sbin"
 
 need=()
-for pair in strace:strace openssl:openssl prometheus:prometheus sshd:openssh-server ssh-keygen:openssh-client \
+for pair in strace:strace openssl:openssl prometheus:prometheus prometheus-alertmanager:prometheus-alertmanager sshd:openssh-server ssh-keygen:openssh-client \
   systemd-nspawn:systemd-container; do
   command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
 done

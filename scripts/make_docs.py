@@ -76,11 +76,12 @@ def rows(section: Strict, above: str = "") -> Iterator[str]:
             yield from rows(value, f"{name}.")
             continue
         yield f"| `{name}` | {shown(value, field)} | {field.description or ''} |"
+        below = f"{name}." if value is None else f"{name}.<name>."
         for inner in get_args(field.annotation):
             if isinstance(inner, type) and issubclass(inner, Strict):
                 for part, what in inner.model_fields.items():
                     default = "required" if what.is_required() else shown(what.default, what)
-                    yield f"| `{name}.<name>.{part}` | {default} | {what.description or ''} |"
+                    yield f"| `{below}{what.alias or part}` | {default} | {what.description or ''} |"
 
 
 def shown(value: Any, field: FieldInfo) -> str:
@@ -90,7 +91,7 @@ def shown(value: Any, field: FieldInfo) -> str:
         return f"`{plan.strict.format_size(value)}`"
     if isinstance(value, str) and value:
         return f"`{value}`"
-    return f"`{json.dumps(value)}`" if value not in ("", [], {}) else "empty"
+    return f"`{json.dumps(value)}`" if value not in ("", [], {}, None) else "empty"
 
 
 def main() -> int:

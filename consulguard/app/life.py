@@ -11,7 +11,8 @@ from functools import partial
 
 from consulguard.app import holding
 from consulguard.app.dead_man import DeadMan, Limits, Pulse, WatchedSelector
-from consulguard.app.service import doors, drained, notifiers, standing
+from consulguard.app.receivers import notifiers
+from consulguard.app.service import doors, drained, standing
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded
 from consulguard.errors import StoreFull, StoreUnavailable
@@ -44,7 +45,7 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
     A daemon whose disk fills up while it works says so, does nothing, and begins anew when there is room: it
     replays, and acts again only when a person resumes. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
-    held, alarm = "", holding.Alarm(lambda: notifiers(loaded), SystemClock())
+    held, alarm = "", holding.Alarm(lambda: notifiers(loaded, SystemClock()), SystemClock())
     with _signals() as asked:
         while not asked.stop.is_set():
             stood = asyncio.Event()

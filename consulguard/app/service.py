@@ -20,6 +20,7 @@ from consulguard.app.dead_man import DeadMan, Pulse
 from consulguard.app.desk import Desk
 from consulguard.app.failpoints import Failpoints
 from consulguard.app.measures import Measures
+from consulguard.app.receivers import notifiers, pace
 from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
@@ -27,12 +28,10 @@ from consulguard.consulapi import ConsulClient
 from consulguard.errors import ConfigError
 from consulguard.events import Configured
 from consulguard.journal import JournalSettings, Store
-from consulguard.notify import Notifier, OutboxSettings, OutboxWorker
-from consulguard.notify.slack import SlackSettings
+from consulguard.notify import Notifier, OutboxWorker
 from consulguard.serve import Control, Health, Heartbeat, HttpDoor, Metrics, Sights
 from consulguard.watch import Watcher
 
-CONSOLE_PACE = OutboxSettings(interval_s=0.05, idle_s=60.0)
 COMMANDS = ("pause", "stop", "resume", "approve", "deny", "rearm", "run")
 Handler = Callable[[str, dict[str, Any], str], Awaitable[dict[str, Any]]]
 log = structlog.get_logger("consulguard.app")
@@ -46,20 +45,6 @@ class Service:
     store: Store
     workers: tuple[OutboxWorker, ...]
     reloader: Reloader
-
-
-def notifiers(loaded: Loaded) -> list[Notifier]:
-    """The channels that are switched on. Raises ConfigError."""
-    chosen: list[Notifier] = []
-    if loaded.config.notify.console:
-        chosen.append(registry.load(registry.NOTIFIERS, "console")())
-    if loaded.config.slack.enabled:
-        slack = loaded.config.slack
-        if not slack.channel:
-            raise ConfigError("slack.enabled needs slack.channel", where="slack")
-        wanted = SlackSettings(channel=slack.channel, base_url=slack.api_url)
-        chosen.append(registry.load(registry.NOTIFIERS, "slack")(wanted, settings.slack_token(loaded).get))
-    return chosen
 
 
 def journal(loaded: Loaded, channels: tuple[str, ...]) -> Store:
@@ -94,7 +79,7 @@ async def standing(
     clock = clock or SystemClock()
     watched = dead_man.armed() if dead_man is not None else contextlib.nullcontext()
     dead_man = dead_man or DeadMan(clock, Pulse())
-    given, channels = _given(loaded, clock), notifiers(loaded)
+    given, channels = _given(loaded, clock), notifiers(loaded, clock)
     store = journal(loaded, tuple(c.name for c in channels))
     client, measured = _client(loaded, clock)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
@@ -158,8 +143,7 @@ def _poke(workers: tuple[OutboxWorker, ...]) -> None:
 
 
 def _worker(store: Store, channel: Notifier, clock: Clock, measured: Measures) -> OutboxWorker:
-    pace = CONSOLE_PACE if channel.name == "console" else OutboxSettings()
-    return OutboxWorker(store, channel, clock, random.random, pace, measured.delivered)
+    return OutboxWorker(store, channel, clock, random.random, pace(channel.name), measured.delivered)
 
 
 @contextlib.asynccontextmanager

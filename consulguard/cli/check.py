@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from consulguard.app import configured
+from consulguard.app.reach import receiver_findings
 from consulguard.app.rights import Finding, consul_rights, prometheus_rights, slack_rights
 from consulguard.cli import doors, printing
 from consulguard.cli.options import Options
@@ -34,5 +35,5 @@ def check(options: Options) -> int:
 
 
 async def _outside(loaded: Loaded, timeout_s: float) -> list[Finding]:
-    asked = (consul_rights, prometheus_rights, slack_rights)
+    asked = (consul_rights, prometheus_rights, slack_rights, receiver_findings)
     return [finding for ask in asked for finding in await ask(loaded, timeout_s)]

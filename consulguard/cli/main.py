@@ -39,12 +39,14 @@ VERBS: dict[str, str | dict[str, str]] = {
     },
     "approval": {"list": "approval:list_", "approve": "approval:approve", "deny": "approval:deny"},
     "incident": {"list": "incident:list_", "show": "incident:show"},
+    "routes": {"show": "routes:show", "test": "routes:try_"},
     "journal": {"verify": "journal:verify", "tail": "journal:tail", "accept": "journal:accept"},
 }
 NOUNS = {
     "playbook": "Look at, check, test and run playbooks.",
     "approval": "What people are asked before it is done.",
     "incident": "What failed, and what was done.",
+    "routes": "Who is told what.",
     "journal": "The record of every decision.",
 }
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from pydantic_core import PydanticCustomError
 
 from consulguard.config.access import Access
+from consulguard.config.routing import Receiver, Route, TimeInterval
 from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.consulapi import parse_address
 from consulguard.errors import ConfigError
@@ -345,6 +346,11 @@ class Config(Section):
     notify: Notify = Notify()
     slack: Slack = Slack()
     access: Access = Access()
+    receivers: dict[WindowName, Receiver] = Field(
+        {}, description="Who can be told besides console and slack, by name."
+    )
+    route: Route | None = Field(None, description="Who is told what. Empty: console and slack, everything.")
+    time_intervals: dict[WindowName, TimeInterval] = Field({}, description="For mute_time_intervals, by name.")
     actions: Actions = Actions()
     playbooks: Playbooks = Playbooks()
     server: Server = Server()

@@ -19,6 +19,7 @@ from consulguard.model import (
     Attempt,
     Considered,
     Intent,
+    Message,
     Mode,
     Pause,
     Playbook,
@@ -30,7 +31,7 @@ from consulguard.model import (
     Verdict,
     View,
 )
-from consulguard.policy import Policy
+from consulguard.policy import Policy, Route
 
 
 class PlannedStep(Value, frozen=True, kw_only=True):
@@ -82,6 +83,14 @@ class Order(Value, frozen=True, kw_only=True):
     who: str
 
 
+class Addressed(msgspec.Struct, kw_only=True):
+    """Who was told of one key, on which terms, and who is to be told again."""
+
+    terms: dict[str, Route] = {}  # receiver -> its route, as it was when it was first told
+    again: dict[str, datetime] = {}  # receiver -> when
+    last: Message | None = None  # what they would be told; only where somebody would
+
+
 class EngineState(msgspec.Struct, kw_only=True):
     policy: Policy = msgspec.field(default_factory=Policy)
     playbooks: tuple[Playbook, ...] = ()
@@ -101,6 +110,7 @@ class EngineState(msgspec.Struct, kw_only=True):
     questions: dict[str, Question] = {}  # by id: what people are asked, and for a while what they were asked
     asked: int = 0  # questions so far
     told: dict[str, Told] = {}
+    addressed: dict[str, Addressed] = {}  # by the key of the message; empty without a route
     epoch: int = 0
     lease_held: bool = False
     life: str = ""

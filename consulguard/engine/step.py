@@ -9,7 +9,7 @@ from itertools import chain, islice
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import approvals, ladder, manual, planning, recovery, running, tell
+from consulguard.engine import address, approvals, ladder, manual, planning, recovery, running, tell
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -55,6 +55,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     effects += running.advance(state, at)
     approvals.review(state, at)
     effects += tell.news(state, changed, at)
+    effects = address.send(state, effects, at)
     effects += _wake(state, at)
     return state, tuple(effects)
 
@@ -224,6 +225,7 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
         ladder.next_wake(state),
         recovery.next_wake(state),
         tell.next_wake(state, at),
+        address.next_wake(state),
         *(p.until for p in state.pauses),
     ]
     soon = at + timedelta(seconds=max(0.05, min(GAP_S, _gap_s(state))))

@@ -44,10 +44,10 @@ class _Kept(msgspec.Struct, frozen=True):
 def put(
     con: sqlite3.Connection, channels: Sequence[str], messages: Sequence[Message], settings: JournalSettings
 ) -> None:
-    """Queue each message for each channel. A version already seen is a repeat and changes nothing."""
+    """Queue each message for each channel it is for. A version already seen is a repeat and changes nothing."""
     for message in messages:
         digest = hashlib.sha256(msgspec.json.encode(message)).hexdigest()
-        for channel in channels:
+        for channel in (c for c in channels if not message.channels or c in message.channels):
             kept = _find(con, channel, message.key)
             if kept is None:
                 _insert(con, channel, message, digest, settings)
@@ -134,7 +134,7 @@ def _insert(
     skipped, thread = _room((), message.thread, settings.thread_lines)
     con.execute(
         "INSERT INTO outbox (channel, key, version, digest, rev, state, message, told, skipped, resolved,"
-        " attempts, due, queued, reason, ref) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 0, 0, ?, '', X'7B7D')",
+        " attempts, due, queued, reason, ref) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 0, ?, ?, '', X'7B7D')",
         (
             channel,
             message.key,
@@ -145,6 +145,7 @@ def _insert(
             skipped,
             skipped,
             message.severity == "resolved",
+            _held(message, channel),
             _turn(con),
         ),
     )
@@ -153,10 +154,16 @@ def _insert(
 def _coalesce(
     con: sqlite3.Connection, kept: _Kept, message: Message, digest: str, settings: JournalSettings
 ) -> None:
-    """A waiting row keeps its turn and its back-off; one that was over waits from now."""
+    """A waiting row keeps its turn, its hold and its back-off; one that was over waits from now.
+
+    What is over before anybody was told of it is not told: it was held for so long.
+    """
     earlier = _decode(kept.message)
     skipped, thread = _room(earlier.thread if earlier else (), message.thread, settings.thread_lines)
     waiting = kept.state == PENDING
+    if waiting and kept.due and not kept.attempts and kept.ref == b"{}" and message.severity == "resolved":
+        con.execute("DELETE FROM outbox WHERE id = ?", (kept.id,))
+        return
     con.execute(
         "UPDATE outbox SET version = ?, digest = ?, rev = rev + 1, state = ?, message = ?, told = told + ?,"
         " skipped = skipped + ?, resolved = ?, due = ?, attempts = ? WHERE id = ?",
@@ -168,13 +175,18 @@ def _coalesce(
             skipped,
             skipped,
             message.severity == "resolved",
-            kept.due if waiting else 0,
+            kept.due if waiting else _held(message, kept.channel),
             kept.attempts if waiting else 0,
             kept.id,
         ),
     )
     if not waiting:
         con.execute("UPDATE outbox SET queued = ? WHERE id = ?", (_turn(con), kept.id))
+
+
+def _held(message: Message, channel: str) -> int:
+    hold = message.holds.get(channel)
+    return to_us(hold) if hold else 0
 
 
 def _room(old: tuple[str, ...], new: tuple[str, ...], most: int) -> tuple[int, tuple[str, ...]]:

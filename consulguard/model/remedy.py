@@ -313,6 +313,7 @@ class Message(Value, frozen=True, kw_only=True):
     text: str = ""
     offers: tuple[Offer, ...] = ()
     channels: tuple[str, ...] = ()  # the receivers it is for, by name; empty: all
+    holds: dict[str, datetime] = {}  # receiver -> not to be told before
 
 
 class OutboxRow(Value, frozen=True, kw_only=True):

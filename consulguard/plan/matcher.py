@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import re2
@@ -44,8 +44,8 @@ _ESCAPE = re.compile(r"\\(.)", re.S)
 _LITERALS = re.compile(r"\(?([\w-]+(?:\|[\w-]+)*)\)?")
 
 
-def parse_matcher(text: str) -> Matcher:
-    """``service=~"pay-.*"`` as a Matcher.
+def parse_matcher(text: str, known: Sequence[str] = LABELS) -> Matcher:
+    """``service=~"pay-.*"`` as a Matcher. ``known``: the labels there are, besides ``meta.*``.
 
     Raises ValueError with a sentence if the notation, the label or the pattern is wrong.
     """
@@ -54,7 +54,7 @@ def parse_matcher(text: str) -> Matcher:
         raise ValueError(f'{shorten(text)} is not a matcher: write label="value", or with !=, =~, !~')
     name, op, quoted, bare = found.groups()
     value = _ESCAPE.sub(_unescape, quoted) if quoted is not None else bare
-    check_label(name)
+    check_label(name, known)
     if "${" in value or "{{" in value:
         raise ValueError(f"{shorten(text)} has a look-up; a matcher must be fixed text")
     if op in ("=~", "!~"):
@@ -62,12 +62,13 @@ def parse_matcher(text: str) -> Matcher:
     return Matcher(name=name, op=op, value=value)
 
 
-def check_label(name: str) -> None:
+def check_label(name: str, known: Sequence[str] = LABELS) -> None:
     """Raises ValueError if there is no such label."""
-    if name in LABELS or (name.startswith(META) and len(name) > len(META)):
+    if name in known or (name.startswith(META) and len(name) > len(META)):
         return
-    near = difflib.get_close_matches(name, LABELS, n=1)
-    hint = f"did you mean {near[0]}?" if near else "see docs/playbooks.md for the label set"
+    near = difflib.get_close_matches(name, known, n=1)
+    page = "playbooks.md" if known is LABELS else "silences.md"
+    hint = f"did you mean {near[0]}?" if near else f"see docs/{page} for the label set"
     raise ValueError(f"there is no label {shorten(name)}: {hint}")
 
 
