@@ -36,6 +36,27 @@ def send(state: EngineState, effects: Sequence[AnyEffect], at: datetime) -> list
     return [*sent, *_again(state, at)]
 
 
+def rerouted(state: EngineState, route: Route | None) -> None:
+    """Another tree: who was told stays on, on the new terms, where the tree still knows them."""
+    leaves: dict[str, Route] = {}
+    below = [route] if route is not None else []
+    while below:
+        leaf = below.pop(0)
+        leaves.setdefault(leaf.receiver, _terms(leaf))
+        below += leaf.routes
+    for one in state.addressed.values():
+        one.terms = {name: leaves[name] for name in one.terms if name in leaves}
+        one.again = {name: at for name, at in one.again.items() if name in one.terms and _every(one.terms[name])}
+
+
+def _terms(leaf: Route) -> Route:
+    return msgspec.structs.replace(leaf, routes=(), matchers=())
+
+
+def _every(leaf: Route) -> float:
+    return leaf.refresh_s or leaf.repeat_s
+
+
 def next_wake(state: EngineState) -> datetime | None:
     """When somebody is to be told again."""
     return min((moment for one in state.addressed.values() for moment in one.again.values()), default=None)
@@ -49,10 +70,10 @@ def _addressed(state: EngineState, route: Route, message: Message, at: datetime)
         for leaf in routing.chosen(route, labels(state, message)):
             if leaf.receiver not in known.terms:
                 holds[leaf.receiver] = routing.not_before(leaf, at, first=True)
-                known.terms[leaf.receiver] = msgspec.structs.replace(leaf, routes=(), matchers=())
+                known.terms[leaf.receiver] = _terms(leaf)
     for name, leaf in known.terms.items():
         moment = holds.setdefault(name, routing.not_before(leaf, at, first=False))
-        if every := leaf.refresh_s or leaf.repeat_s:
+        if every := _every(leaf):
             known.again[name] = moment + timedelta(seconds=every)
     if message.severity in QUIET:
         known.again.clear()
@@ -70,7 +91,7 @@ def _again(state: EngineState, at: datetime) -> list[AnyEffect]:
                 continue
             leaf = one.terms[name]
             until = routing.muted_until(leaf, at)
-            one.again[name] = until or at + timedelta(seconds=leaf.refresh_s or leaf.repeat_s)
+            one.again[name] = until or at + timedelta(seconds=_every(leaf))
             if until is None and (leaf.refresh_s or one.last.severity not in SEEN):
                 found.append(Tell(message=_reminder(one.last, leaf, at)))
     return found

@@ -99,6 +99,8 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
 
 def _configure(state: EngineState, event: Configured) -> None:
     """In force from now on. A run that has touched something keeps its playbook; any other is planned anew."""
+    if event.policy.route != state.policy.route:
+        address.rerouted(state, event.policy.route)
     state.policy, state.playbooks, state.stale = event.policy, event.playbooks, event.stale
     state.actions = {a.name: a for a in event.actions}
     known = {p.digest for p in event.playbooks}

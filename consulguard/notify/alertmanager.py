@@ -16,7 +16,7 @@ import aiohttp
 
 from consulguard.clock import Clock
 from consulguard.errors import NotifyRefused, NotifyUnavailable
-from consulguard.model import Incident, JsonObject, Message, OutboxRow, Value
+from consulguard.model import Incident, JsonObject, Message, OutboxRow, Role, State, Value
 from consulguard.notify import text
 
 HOLDS = 4  # times the refresh: three may be missed
@@ -46,7 +46,7 @@ class AlertmanagerNotifier:
     async def deliver(self, row: OutboxRow) -> JsonObject:
         now, message = self._clock.now(), row.message
         before, over = row.ref.get("labels"), message.severity == "resolved"
-        if message.severity == "info" or (over and not before):
+        if (over and not before) or (not over and not _lasts(message)):
             return {**row.ref, "version": message.version}
         current = before if over and before else labels(message)
         ends = now if over else now + timedelta(seconds=HOLDS * self._settings.refresh_s)
@@ -72,6 +72,11 @@ class AlertmanagerNotifier:
                     _refused(answer.status, await answer.text())
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeDecodeError) as error:
             raise NotifyUnavailable(f"Alertmanager does not answer: {type(error).__name__}") from error
+
+
+def _lasts(message: Message) -> bool:
+    """Whether it is something that is wrong, and not only worth knowing."""
+    return message.incident is not None or message.severity in ("critical", "warning")
 
 
 def _refused(status: int, said: str) -> None:
@@ -110,9 +115,10 @@ def labels(message: Message) -> JsonObject:
 
 def _of_incident(incident: Incident) -> dict[str, str]:
     root = incident.root
+    warns = any(m.role is Role.ROOT_CAUSE and m.state is State.WARNING for m in incident.members)
     return {
         "consulguard": incident.id,
-        "severity": "critical",
+        "severity": "warning" if warns else "critical",
         "scope": root.kind,
         "service": root.name if root.kind in ("service", "instance") else "",
         "instance": root.instance,

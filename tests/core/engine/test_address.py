@@ -118,6 +118,19 @@ def test_what_was_addressed_survives_a_snapshot_and_a_new_configuration():
     assert told(run_until(w, 1500, start=31)) == []
 
 
+def test_another_tree_keeps_those_it_knows():
+    w = world(below("payments", 'team="payments"', repeat_s=600, more=True), below("pager", repeat_s=600))
+    w.fail(1)
+    run_until(w, 20)
+    route = Route(receiver="slack", routes=(below("other"), below("payments", 'team="x"', repeat_s=60)))
+    w.feed(Configured(at=moment(30), policy=Policy(mode=Mode.OBSERVE, route=route), playbooks=()))
+    reminded = [m for m in told(run_until(w, 1300, start=31)) if m.thread]
+    assert {m.channels for m in reminded} == {("payments",)}
+    assert len(reminded) == 12  # the first at its old time, then on the new terms
+    w.see(1301, instance("c"), Status.PASSING)
+    assert told(run_until(w, 1500, start=1302))[-1].channels[0] == "payments"
+
+
 def test_a_node_has_its_own_labels():
     w = world(below("hosts", 'scope="node"', 'node="n0"'))
     node = Target(dc="dc1", node="n0")
