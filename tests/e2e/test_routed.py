@@ -84,7 +84,7 @@ async def test_each_is_told_what_is_theirs(tmp_path: Path) -> None:
                 await scene.until(lambda: alertmanager.alerts()[0]["endsAt"] > first)  # it is told again and again
                 assert scene.told("payments") == ["[CRITICAL] pay: root cause"]
                 assert scene.told("incidents") == ["[CRITICAL] mail: root cause"]
-                assert [a["labels"]["service"] for a in alertmanager.alerts()] == ["mail", "pay"]
+                assert {a["labels"]["service"] for a in alertmanager.alerts()} == {"mail", "pay"}
 
                 scene.set("passing", "pay-1")
                 await scene.until(lambda: [color(m) for m in scene.shown("payments")] == [GREEN])
