@@ -107,7 +107,7 @@ def _reminder(last: Message, leaf: Route, at: datetime) -> Message:
 def labels(state: EngineState, message: Message) -> Mapping[str, tuple[str, ...]]:
     """Of an incident those of its root, with ``meta.*`` as far as it is known; of anything: kind and severity."""
     prefix = message.key.partition("-")[0]
-    found = {"kind": KINDS.get(prefix, message.key), "severity": message.severity}
+    found = {"kind": KINDS.get(prefix, prefix), "severity": message.severity}
     incident = message.incident
     if incident is not None:
         root = incident.root
