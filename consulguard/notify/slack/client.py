@@ -139,7 +139,7 @@ class SlackNotifier:
         return Told(ref=kept, lines=lines, done=lines == len(row.message.thread))
 
     async def _sure(self, row: OutboxRow, look: Callable[[OutboxRow], Awaitable[JsonObject | None]]) -> JsonObject:
-        """The row's reference with what Slack shows of a post that may have arrived; as it is where we are blind."""
+        """The reference with what Slack shows of a post that may have arrived; unchanged where we are blind."""
         try:
             found = await look(row)
         except Blind:
