@@ -149,7 +149,7 @@ class Model(RuleBasedStateMachine):
     def leader(self) -> Replica:
         """Somebody who leads, in good order and with a view of the world."""
         for replica in self.replicas.values():
-            replica.stopped = False
+            replica.stopped, replica.armed = False, ("", 0, "kill")
         self.go()
         found = self.replicas.get(self.holder)
         if found is None or not found.up or not found.daemon.state.lease_held:
@@ -160,7 +160,6 @@ class Model(RuleBasedStateMachine):
         if not found.up:  # the other one wrote before it
             self.lead(self.holder)
         found.watcher.mode = "live"
-        found.armed = ("", 0, "kill")
         return found
 
     def calm(self) -> None:
