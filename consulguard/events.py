@@ -159,6 +159,8 @@ class Reply(Effect, frozen=True, kw_only=True):
     text: str
     blocked: bool = False  # a guard is against it: it may be right later
     incident: str = ""  # the one it is about
+    subject: str = ""  # id of what it made or ended: a silence
+    verb: str = ""  # of a click: what the button meant
 
 
 AnyEffect = Do | Probe | Look | Tell | Wake | Watch | Reply

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from consulguard import health, plan
+from consulguard import correlate, health, plan
 from consulguard.config import schema
 from consulguard.config.schema import Config
 from consulguard.plan.strict import Strict
@@ -28,10 +28,15 @@ def pages() -> dict[str, str]:
 
 
 def machines() -> str:
-    parts = ["# State machines\n\nMade from `consulguard/health/tables.py` by `make docs`."]
+    made = "Made from `consulguard/health/tables.py` and `consulguard/correlate/machine.py` by `make docs`."
+    parts = [f"# State machines\n\n{made}"]
     parts += [f"\n## {level}\n\n```mermaid\n{health.to_mermaid(level).strip()}\n```" for level in LEVELS]
+    parts.append(f"\n## incident\n\n{INCIDENT}\n\n```mermaid\n{correlate.incident_mermaid().strip()}\n```")
     return "\n".join(parts) + "\n"
 
+
+INCIDENT = """`fails`, `calms`, `lasted` and `absorbed` are the mesh and time, `resolve` and `reopen` are people;
+what holds for these two is in [silences.md](silences.md#by-hand)."""
 
 WORDS = """# Configuration
 

@@ -26,13 +26,16 @@ from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
 from consulguard.errors import ConfigError
-from consulguard.events import Configured
+from consulguard.events import Configured, Reply
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxWorker
 from consulguard.serve import Control, Health, Heartbeat, HttpDoor, Metrics, Sights
 from consulguard.watch import Watcher
 
-COMMANDS = ("pause", "stop", "resume", "approve", "deny", "rearm", "run")
+COMMANDS = (
+    *("pause", "stop", "resume", "approve", "deny", "rearm", "run"),
+    *("ack", "assign", "resolve", "reopen", "silence", "expire"),
+)
 Handler = Callable[[str, dict[str, Any], str], Awaitable[dict[str, Any]]]
 log = structlog.get_logger("consulguard.app")
 
@@ -191,9 +194,14 @@ def _handler(loaded: Loaded, daemon: Daemon) -> Handler:
         reply = await desk.say_locally(command, args, who)
         if reply is None:
             return {"ok": True}
-        return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked}
+        return told(reply)
 
     return handle
+
+
+def told(reply: Reply) -> dict[str, Any]:
+    """The engine's answer, as the control socket gives it."""
+    return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked, "subject": reply.subject}
 
 
 @contextlib.asynccontextmanager

@@ -59,11 +59,13 @@ def context(loaded: Loaded, client: ConsulClient, clock: Clock, fence: Any, fail
 def assess(given: Configured, events: Iterable[AnyEvent], past: EngineState | None = None) -> EngineState:
     """One look at the mesh through the very engine the daemon runs; its effects are dropped, so nothing happens.
 
-    Of a running daemon's past, what guards need is taken over: pauses, attempts, how playbooks fared, the brake.
+    Of a running daemon's past, what guards need is taken over: pauses, silences, attempts, how playbooks fared,
+    the brake.
     """
     state = EngineState()
     if past is not None:
         state.pauses, state.attempts, state.storm = list(past.pauses), list(past.attempts), past.storm
+        state.silences = dict(past.silences)
         state.records = {name: list(ends) for name, ends in past.records.items()}
     state, _ = step(state, given)
     state, _ = step(state, LeaseChanged(at=given.at, held=True, epoch=1, reason="dry run"))

@@ -13,7 +13,7 @@ from consulguard.engine import EngineState
 from consulguard.errors import ConfigError, StoreCorrupt
 from consulguard.events import AnyEvent
 from consulguard.guard.situation import Storm
-from consulguard.model import Attempt, Pause
+from consulguard.model import Attempt, Pause, Silence
 
 MAX_BYTES = 256 * 1024 * 1024
 
@@ -33,6 +33,7 @@ class Head(msgspec.Struct, kw_only=True):
     version: int
     events: int = 0
     pauses: list[Pause] = []
+    silences: dict[str, Silence] = {}
     attempts: list[Attempt] = []
     storm: Storm = Storm()
 
@@ -44,6 +45,7 @@ def save(path: Path, seen: Seen) -> None:
         version=VERSION,
         events=len(seen.events),
         pauses=seen.past.pauses,
+        silences=seen.past.silences,
         attempts=seen.past.attempts,
         storm=seen.past.storm,
     )
@@ -62,7 +64,7 @@ def load(path: Path) -> Seen:
     events = _events(lines[1:], path, first=2)
     if not events or len(events) != head.events:
         raise ConfigError(f"the snapshot is cut: {len(events)} of {head.events} events are left", where=str(path))
-    past = EngineState(pauses=head.pauses, attempts=head.attempts, storm=head.storm)
+    past = EngineState(pauses=head.pauses, silences=head.silences, attempts=head.attempts, storm=head.storm)
     return Seen(events=events, past=past)
 
 

@@ -6,7 +6,8 @@ from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_in
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.incident import update
 from consulguard.correlate.keys import root_key, root_target
-from consulguard.correlate.subjects import healthy, subjects
+from consulguard.correlate.machine import to_mermaid as incident_mermaid
+from consulguard.correlate.subjects import healthy, root_subject, subjects
 from consulguard.correlate.topology import ServiceNode, Topology, TopologyEdge, to_dot, to_mermaid, topology
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "graph_at",
     "healthy",
     "hosts_most",
+    "incident_mermaid",
     "instances",
     "learn",
     "next_wake",
     "on_node",
     "open_incidents",
     "root_key",
+    "root_subject",
     "root_target",
     "subjects",
     "to_dot",

@@ -25,6 +25,7 @@ class Book(msgspec.Struct, kw_only=True):
     troubled: dict[str, list[str]] = {}  # service key ("": nodes) -> trouble keys, as of the last update
     failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
     at: datetime | None = None  # the last update
+    shelf: dict[str, list[str]] = {}  # closed by a person -> what failed then and has not passed since
     pending: bool = False  # an update was put off because the last one was too recent
 
 

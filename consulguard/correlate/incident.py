@@ -7,6 +7,9 @@ resolved when nothing of it has failed for ``resolve_s`` and nothing is still re
 shrinks, what is left of it keeps its root for ``resolve_s``: whoever recovers last is not to blame for that.
 Flapping is no recovery: the incident is open, and a root that flaps soon after it was resolved reopens it. While
 something of it is unknown, it stays as it is.
+
+What people do to an incident stands in ``hands.py``. One that a person closed while it failed stays closed as long
+as nothing else fails with it: what failed then is on its shelf until it has passed. ``machine.py`` has every move.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ import msgspec
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import ACTIVE, Book, open_incidents
 from consulguard.correlate.coverage import Coverage
+from consulguard.correlate.hands import again
 from consulguard.correlate.keys import incident_id, root_key
+from consulguard.correlate.shelf import Shelf
 from consulguard.correlate.unclaimed import Unclaimed
 from consulguard.model import Explanation, Incident, IncidentState, Member, Role, State, Trouble
 from consulguard.policy import CorrelatePolicy
@@ -43,24 +48,26 @@ def update(book: Book, troubles: Mapping[str, Trouble], at: datetime, policy: Co
     turn = _Turn(book, troubles, at, policy, Coverage.of(book.graph, troubles, policy))
     turn.run(blame(book.graph, troubles, at, policy))
     book.troubled = turn.coverage.troubled
-    book.failing = _failing_services(book)
+    book.failing = _failing_services(book, turn.coverage)
     _drop_old(book, at, policy)
     return sorted(turn.told.values(), key=lambda incident: (incident.opened_at, incident.id))
 
 
-def _failing_services(book: Book) -> dict[str, str]:
+def _failing_services(book: Book, coverage: Coverage) -> dict[str, str]:
+    """Those that fail as a whole, also where a person closed the incident for now."""
     fails = (State.CRITICAL, State.VANISHED)
+    told = [(m, m.state) for incident in open_incidents(book) for m in incident.members]
+    told += [(m, coverage.state(m)) for key in book.shelf for m in book.incidents[key].members]
     return {
         member.target.key: member.name
-        for incident in open_incidents(book)
-        for member in incident.members
-        if member.kind == "service" and member.role is not Role.AT_RISK and member.state in fails
+        for member, state in told
+        if member.kind == "service" and member.role is not Role.AT_RISK and state in fails
     }
 
 
 def _drop_old(book: Book, at: datetime, policy: CorrelatePolicy) -> None:
     closed = sorted(
-        (i for i in book.incidents.values() if i.state not in ACTIVE),
+        (i for i in book.incidents.values() if i.state not in ACTIVE and i.id not in book.shelf),
         key=lambda i: (i.resolved_at or i.updated_at, i.id),
     )
     oldest = at - timedelta(seconds=policy.reopen_s)
@@ -82,11 +89,14 @@ class _Turn:
     coverage: Coverage
     told: dict[str, Incident] = field(default_factory=dict)
     now: dict[str, str] = field(default_factory=dict)  # failing thing -> the incident that covers it now
+    shelf: Shelf = field(init=False)
 
     def run(self, explanations: tuple[Explanation, ...]) -> None:
+        self.shelf = Shelf(self.book, self.troubles)
         active = {incident.id: incident for incident in open_incidents(self.book)}
         unclaimed = Unclaimed(explanations, [self.coverage.keys(e.members) for e in explanations])
         abating = {key for key, incident in active.items() if self._abates(incident, unclaimed)}
+        self.shelf.claim(unclaimed)
         explanations = unclaimed.rest()
         matched = self._match(explanations, active)
         resolved = self._resolved() if len(matched) < len(explanations) else {}
@@ -149,7 +159,8 @@ class _Turn:
         resolved = [
             (incident.resolved_at, incident.id, incident)
             for incident in self.book.incidents.values()
-            if incident.state is IncidentState.RESOLVED and incident.resolved_at and incident.resolved_at >= oldest
+            if incident.state is IncidentState.RESOLVED
+            and ((incident.resolved_at and incident.resolved_at >= oldest) or incident.id in self.book.shelf)
         ]
         return {
             root_key(incident.root): incident for _, _, incident in sorted(resolved, key=lambda item: item[:2])
@@ -158,9 +169,11 @@ class _Turn:
     # ---- what becomes of each
 
     def _explained(self, explanation: Explanation, key: str | None, resolved: dict[str, Incident]) -> None:
-        old = self.book.incidents[key] if key is not None else resolved.pop(root_key(explanation.root), None)
-        new = self._opened(explanation) if old is None else self._continued(old, explanation)
         things = self.coverage.keys(explanation.members)
+        old = self.book.incidents[key] if key is not None else resolved.pop(root_key(explanation.root), None)
+        if old is None and (shelved := self.shelf.nearest(things)) is not None:
+            old = resolved.pop(root_key(self.book.incidents[shelved].root), None)
+        new = self._opened(explanation) if old is None else self._continued(old, explanation)
         self.book.covers[new.id] = things
         for thing in things:
             self.now.setdefault(thing, new.id)
@@ -184,16 +197,17 @@ class _Turn:
     def _continued(self, old: Incident, explanation: Explanation) -> Incident:
         reopened = old.state is IncidentState.RESOLVED
         same = explanation.root == old.root and not reopened
+        self.book.shelf.pop(old.id, None)
         return msgspec.structs.replace(
-            old,
+            again(old) if reopened else old,
             state=IncidentState.OPEN,
             root=explanation.root,
             confidence=explanation.confidence,
             members=explanation.members,
             why=explanation.why,
             root_since=old.root_since if same else self.at,
-            resolved_at=None,
-            reopened=old.reopened + reopened,
+            kept_by="",
+            kept_why="",
         )
 
     def _unexplained(self, old: Incident) -> None:
@@ -209,6 +223,10 @@ class _Turn:
             self._put(old, msgspec.structs.replace(old, state=state, members=members))
             return
         since = self.book.quiet.setdefault(old.id, self.at)
+        if old.kept_by:
+            self.book.holds[old.id] = True
+            self._put(old, msgspec.structs.replace(old, members=members))
+            return
         if State.RECOVERING in states:
             self.book.holds[old.id] = True
         else:
@@ -239,15 +257,14 @@ class _Turn:
             if old.state is not IncidentState.RESOLVED or (old.resolved_at or self.at) < oldest:
                 continue
             covered = self.book.covers.get(old.id, [])
-            if flapping.intersection(covered) and not any(thing in self.now for thing in covered):
+            fresh = flapping.intersection(covered) - self.shelf.known
+            if fresh and not any(thing in self.now for thing in covered):
                 self.book.quiet[old.id], self.book.holds[old.id] = self.at, True
+                self.book.shelf.pop(old.id, None)
                 new = msgspec.structs.replace(
-                    old,
-                    state=IncidentState.OPEN,
+                    again(old),
                     members=tuple(self._present(member) for member in old.members),
                     root_since=self.at,
-                    resolved_at=None,
-                    reopened=old.reopened + 1,
                 )
                 self._put(old, new)
 

@@ -24,6 +24,12 @@ def subjects(book: Book, incident: Incident, troubles: Mapping[str, Trouble]) ->
     return (*map(teller.member, roots), *instances, *map(teller.member, others))
 
 
+def root_subject(book: Book, incident: Incident, troubles: Mapping[str, Trouble]) -> Subject | None:
+    """The root alone, at its own scope."""
+    root = next((m for m in incident.members if m.role is Role.ROOT_CAUSE), None)
+    return _Teller(book, troubles).member(root) if root is not None else None
+
+
 def healthy(book: Book, key: str, troubles: Mapping[str, Trouble]) -> int:
     """Registered instances of a service that simply pass: not failing, not planned away, not on a dead node."""
     fact = book.graph.fact(key)

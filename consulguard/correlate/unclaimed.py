@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from consulguard.correlate.keys import root_key, root_target, service_key
 from consulguard.model import Explanation, Root
@@ -28,6 +28,15 @@ class Unclaimed:
         near = {n for key in covered for n in self._of.get(key, ())}
         near.update(self._bare)
         return [n for n in sorted(near - self._claimed) if covered.issuperset(self.things[n])]
+
+    def known(self, shelved: set[str], failing: Container[str]) -> list[int]:
+        """Those of which nothing fails but what is in ``shelved``, in their order."""
+        found = []
+        for n, keys in enumerate(self.things):
+            bad = {key for key in keys if key in failing} if n not in self._claimed else set()
+            if bad and shelved.issuperset(bad):
+                found.append(n)
+        return found
 
     def names(self, root: Root) -> bool:
         """Whether one of them blames the same place."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from consulguard import correlate
 from consulguard.engine import planning, running
 from consulguard.engine.judge import judge
+from consulguard.engine.people import identity, names
 from consulguard.engine.state import EngineState
 from consulguard.events import AnyEffect, Commanded, Reply
 from consulguard.model import (
@@ -33,6 +34,7 @@ from consulguard.model import (
 from consulguard.plan import run as runs
 
 KEPT = 200  # decided questions
+REASON_MAX = 500
 ID_MIN = 6  # characters of an id that are enough where no other begins with them
 DESTRUCTIVE_NEEDS = 2
 _OVER = "there is nothing left to agree to"
@@ -75,9 +77,10 @@ def decide(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]
     if refusal:
         return [Reply(key=said.key, ok=False, text=refusal)]
     if said.command == "deny":
-        vote = Vote(who=said.who, agrees=False, at=at)
+        vote = Vote(who=said.who, voter=identity(said), agrees=False, at=at)
         found = msgspec.structs.replace(found, votes=(*found.votes, vote))
-        _close(state, found, QuestionState.DENIED, f"denied by {said.who}", at)
+        why = str(said.args.get("reason", "")).strip()[:REASON_MAX]
+        _close(state, found, QuestionState.DENIED, f"denied by {said.who}" + (f": {why}" if why else ""), at)
         return [Reply(key=said.key, ok=True, text=f"denied: {found.run.playbook.id} will not run")]
     return _approve(state, found, said, at)
 
@@ -135,6 +138,7 @@ def _question(state: EngineState, want: Wanted, at: datetime) -> Question:
         rule=rule,
         needed=max(rule.count, DESTRUCTIVE_NEEDS if _destructive(state, want) else 1),
         asked_by=order.who if order is not None else "",
+        asker=order.asker if order is not None else "",
         asked_at=at,
         expires_at=at + timedelta(seconds=rule.ttl_s),
     )
@@ -212,28 +216,24 @@ def _refusal(question: Question, said: Commanded, at: datetime) -> str:
         return f"already {question.state.value}: {question.reason}"
     if at >= question.expires_at:
         return "the question has expired"
-    if not _may_decide(question, said.args):
+    if not _may_decide(question, said):
         return f"{said.who} is not among the approvers of {question.run.playbook.id}"
     if said.command == "deny":
         return ""
-    if question.rule.forbid_self and said.who == question.asked_by:
+    if question.rule.forbid_self and identity(said) == (question.asker or question.asked_by):
         return f"{said.who} asked for it and may not approve it"
-    if any(vote.who == said.who for vote in question.votes):
+    if any((vote.voter or vote.who) == identity(said) for vote in question.votes):
         return f"{said.who} has approved it already; another person has to"
     return ""
 
 
-def _may_decide(question: Question, args: dict[str, Any]) -> bool:
-    """``args`` holds what the door knows of the person, in the words of ``approval.approvers``: kind -> names."""
-    return any(
-        name in question.rule.approvers.get(kind, ())
-        for kind in ("users", "slack_users", "slack_usergroups")
-        for name in args.get(kind, ())
-    )
+def _may_decide(question: Question, said: Commanded) -> bool:
+    """Whether one of the names the person goes by is among the playbook's approvers."""
+    return any(name in question.rule.approvers.get(kind, ()) for kind, own in names(said).items() for name in own)
 
 
 def _approve(state: EngineState, question: Question, said: Commanded, at: datetime) -> list[AnyEffect]:
-    votes = (*question.votes, Vote(who=said.who, agrees=True, at=at))
+    votes = (*question.votes, Vote(who=said.who, voter=identity(said), agrees=True, at=at))
     question = msgspec.structs.replace(question, votes=votes)
     if len(votes) < question.needed:
         state.questions[question.id] = question

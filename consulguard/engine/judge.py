@@ -40,6 +40,7 @@ def situation(
         incident=incident,
         matched=matched,
         pauses=tuple(state.pauses),
+        silence=None if incident.id in state.orders else state.silence_of(incident.id),
         open_intents=tuple(r.intent for r in others if r.intent is not None),
         open_reach=tuple(widened(i.target, state.actions.get(i.action)) for r in others if (i := r.intent)),
         open_budgets=tuple(r.playbook.limits.budget for r in others if r.playbook.limits.budget),

@@ -1,8 +1,9 @@
 """Escalation: when what a playbook did, or waits to do, has not helped in its time, the next rung is tried.
 
-The time runs from when the playbook was first chosen for the incident, and stands still for nothing. A rung that
-names a playbook puts it in charge of the incident, under all guards, as soon as no run is at work on it; one that
-names people tells them in a message of its own, and leaves the service to them for the escalation cooldown.
+The time runs from when the playbook was first chosen for the incident, and stands still for nothing. While the
+incident is acknowledged or silenced no rung is taken; one that was due is taken afterwards. A rung that names a
+playbook puts it in charge of the incident, under all guards, as soon as no run is at work on it; one that names
+people tells them in a message of its own, and leaves the service to them for the escalation cooldown.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def climb(state: EngineState, at: datetime) -> list[AnyEffect]:
         incident = correlate.find(state.book, incident_id)
         if incident is None or incident.id != incident_id or incident.state is IncidentState.RESOLVED:
             del state.ladders[incident_id]
+        elif incident.acked_by or incident.id in state.hushed:
+            continue  # a person looks after it, or asked for quiet
         elif incident.state is IncidentState.OPEN and state.lease_held:
             for ladder in state.ladders[incident_id]:
                 effects += _climb(state, incident, ladder, at)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from consulguard import correlate
 from consulguard.engine import planning
+from consulguard.engine.people import identity
 from consulguard.engine.state import EngineState, Order
 from consulguard.events import AnyEffect, Commanded, Reply
 from consulguard.model import Decision, Incident
@@ -25,7 +26,7 @@ def run(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
     if state.started(incident.id) is not None:
         return _no(said, f"not now: a run is at work on {incident.id} already", incident)
     before = state.orders.get(incident.id)
-    state.orders[incident.id] = Order(playbook=playbook, service=service, who=said.who)
+    state.orders[incident.id] = Order(playbook=playbook, service=service, who=said.who, asker=identity(said))
     effects = planning.plan_one(state, incident, at)
     if against := _against(state, incident):
         if before is not None:

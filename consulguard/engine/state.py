@@ -25,6 +25,7 @@ from consulguard.model import (
     Playbook,
     Question,
     Run,
+    Silence,
     State,
     Trouble,
     Value,
@@ -64,6 +65,8 @@ class Told(Value, frozen=True, kw_only=True):
     version: int
     digest: str
     lines: int = 0  # thread lines told so far
+    silenced: bool = False  # it was told that it is: until that is over there is nothing to add
+    offers: tuple[str, ...] = ()  # ids of those under it, the newest last; some are over
 
 
 class Ladder(msgspec.Struct, kw_only=True):
@@ -81,6 +84,17 @@ class Order(Value, frozen=True, kw_only=True):
     playbook: str
     service: str
     who: str
+    asker: str = ""  # as ``Vote.voter``
+
+
+class Standing(Value, frozen=True, kw_only=True):
+    """An offer that was made, by its id, and what has become of it."""
+
+    verb: str
+    incident: str
+    question: str = ""
+    over: str = ""  # why it is good no more; empty: it is good
+    over_at: datetime | None = None
 
 
 class Addressed(msgspec.Struct, kw_only=True):
@@ -107,6 +121,13 @@ class EngineState(msgspec.Struct, kw_only=True):
     attempts: list[Attempt] = []
     records: dict[str, list[str]] = {}  # playbook -> how its last runs ended, newest last; a person can clear it
     pauses: list[Pause] = []
+    silences: dict[str, Silence] = {}  # by id: those to come, those in force, and for a while those that are over
+    silenced: int = 0  # silences so far
+    hushing: list[str] = []  # silences in force, as of the last turn
+    hushed: dict[str, str] = {}  # active incident -> the silence that fits it
+    offers: dict[str, Standing] = {}  # by id
+    offered: int = 0  # offers so far
+    touched: list[str] = []  # incidents a person changed in this turn
     questions: dict[str, Question] = {}  # by id: what people are asked, and for a while what they were asked
     asked: int = 0  # questions so far
     told: dict[str, Told] = {}
@@ -131,6 +152,11 @@ class EngineState(msgspec.Struct, kw_only=True):
             if trouble is not None and trouble.state is State.MAINTENANCE:
                 ours[run.subject.target.key] = msgspec.structs.replace(trouble, state=run.subject.state)
         return {**found, **ours} if ours else found
+
+    def silence_of(self, incident_id: str) -> Silence | None:
+        """The silence in force that fits the incident."""
+        found = self.hushed.get(incident_id)
+        return self.silences.get(found) if found is not None else None
 
     def active_runs(self) -> list[Run]:
         """Runs that have touched the world, or are about to, and are not over."""

@@ -9,7 +9,7 @@ from itertools import chain, islice
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import address, approvals, ladder, manual, planning, recovery, running, tell
+from consulguard.engine import address, approvals, commands, ladder, planning, recovery, running, silences, tell
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -20,7 +20,6 @@ from consulguard.events import (
     LeaseChanged,
     Looked,
     Observed,
-    Reply,
     Resulted,
     Started,
     ViewChanged,
@@ -28,7 +27,7 @@ from consulguard.events import (
     Watch,
 )
 from consulguard.guard import storm
-from consulguard.model import Incident, Pause, Target, Trouble, View
+from consulguard.model import Incident, Target, Trouble, View
 
 CROWD = 1_000  # not passing at once: from here on what costs in proportion to them is done less often
 FEW = 50  # not passing at once: so few are worked out at every turn
@@ -49,6 +48,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     changed = _correlate(state, at)
     _storm(state, at)
     effects += _watch(state, changed, at)
+    changed = _with_touched(state, changed, at)
     effects += ladder.climb(state, at)
     effects += planning.plan_open(state, {i.id for i in changed}, at)
     effects += recovery.sweep(state, at)
@@ -84,14 +84,8 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             return running.looked(state, event, at)
         case Resulted():
             return running.resulted(state, event.result, at)
-        case Commanded(command="digest"):
-            return tell.digest(state, at)
-        case Commanded(command="approve" | "deny"):
-            return approvals.decide(state, event, at)
-        case Commanded(command="run"):
-            return manual.run(state, event, at)
         case Commanded():
-            return _command(state, event, at)
+            return commands.take(state, event, at)
         case _:
             pass
     return []
@@ -108,28 +102,12 @@ def _configure(state: EngineState, event: Configured) -> None:
     state.dirty, state.planned_at = True, None
 
 
-def _command(state: EngineState, event: Commanded, at: datetime) -> list[AnyEffect]:
-    """Pause, stop, resume and re-arm. A pause is a named reason; several may hold at once."""
-    if event.command in ("pause", "stop"):
-        for_s = event.args.get("for_s")
-        state.pauses.append(
-            Pause(
-                who=event.who,
-                why=str(event.args.get("reason", "")),
-                since=at,
-                depth=event.command,
-                until=at + timedelta(seconds=float(for_s)) if for_s else None,
-            )
-        )
-    elif event.command == "resume":
-        why = event.args.get("reason")
-        left = [p for p in state.pauses if why is not None and p.why != why]
-        if why is not None and len(left) == len(state.pauses):
-            return [Reply(key=event.key, ok=False, text=f"nothing is paused for the reason {why!r}")]
-        state.pauses[:] = left
-    elif event.command == "rearm":
-        state.records.pop(str(event.args.get("playbook", "")), None)
-    return []
+def _with_touched(state: EngineState, changed: list[Incident], at: datetime) -> list[Incident]:
+    """With the incidents a person moved, or a silence that began or ended."""
+    ids = dict.fromkeys((*state.touched, *silences.review(state, changed, at)))
+    state.touched = []
+    known = {i.id for i in changed}
+    return changed + [state.book.incidents[i] for i in ids if i not in known and i in state.book.incidents]
 
 
 def _correlate(state: EngineState, at: datetime) -> list[Incident]:
@@ -226,6 +204,7 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
         approvals.next_wake(state),
         ladder.next_wake(state),
         recovery.next_wake(state),
+        silences.next_wake(state),
         tell.next_wake(state, at),
         address.next_wake(state),
         *(p.until for p in state.pauses),

@@ -1,14 +1,22 @@
-"""What people are told: one message per incident, edited in place; one for a storm, the view, a pause."""
+"""What people are told: one message per incident, edited in place; one for a storm, the view, a pause.
+
+A silenced incident is not told; where it was told before it says once that it is silenced, then nothing more until
+the silence is over or the incident is.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
 
+import msgspec
+
 from consulguard import correlate
+from consulguard.engine import offers, silences
+from consulguard.engine.labels import fit
 from consulguard.engine.state import EngineState, Plan, Told
 from consulguard.events import AnyEffect, Tell
-from consulguard.model import Decision, Incident, IncidentState, Message, Question, Role, Run
+from consulguard.model import Decision, Incident, IncidentState, Message, Question, Role, Run, Silence
 
 TOP = 5  # names listed before "+n more"
 STORM, VIEW, PAUSE, DIGEST, STALE = "storm", "view", "pause", "digest", "config"
@@ -20,6 +28,7 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
     drafts = [
         m for m in (_storm(state, at), _view(state, at), _pause(state, at), _stale(state, at)) if m is not None
     ]
+    drafts += _silences(state, at)
     known = {i.id: i for i in changed} | {i.id: i for i in _with_news(state, at)}
     for run in (r for r in state.runs.values() if r.updated_at == at):  # it may end after its incident did
         if (incident := correlate.find(state.book, run.incident_id)) is not None:
@@ -27,10 +36,15 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
         elif run.state.over and run.effects:
             drafts.append(_left_behind(run, at))
     drafts += [m for i in known.values() if (m := _incident(state, i, at)) is not None]
-    kept = state.book.incidents.keys() | state.runs.keys()
-    for key in [k for k in state.told if k.startswith(("inc-", "run-")) and k not in kept]:
-        del state.told[key]  # its id never comes again
+    _forget(state)
     return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
+
+
+def _forget(state: EngineState) -> None:
+    """What is over and gone: its id never comes again."""
+    kept = state.book.incidents.keys() | state.runs.keys() | state.silences.keys()
+    for key in [k for k in state.told if k.startswith(("inc-", "run-", "sil-")) and k not in kept]:
+        offers.forget(state, state.told.pop(key).offers)
 
 
 def _with_news(state: EngineState, at: datetime) -> list[Incident]:
@@ -57,42 +71,46 @@ def _if_new(state: EngineState, draft: Message) -> Message | None:
     if told is not None and told.digest == digest and not lines:
         return None
     version = told.version + 1 if told else 1
-    state.told[draft.key] = Told(version=version, digest=digest, lines=len(draft.thread))
-    return Message(
-        key=draft.key,
+    made, ids = offers.made(state, told.offers if told else (), draft.offers, draft.at)
+    state.told[draft.key] = Told(
         version=version,
-        severity=draft.severity,
-        title=draft.title,
-        at=draft.at,
-        incident=draft.incident,
-        facts=draft.facts,
-        thread=lines,
-        text=draft.text,
+        digest=digest,
+        lines=len(draft.thread),
+        silenced=draft.severity == "silenced",
+        offers=ids,
     )
+    return msgspec.structs.replace(draft, version=version, thread=lines, offers=made)
 
 
 def _incident(state: EngineState, incident: Incident, at: datetime) -> Message | None:
-    if incident.id not in state.told:
+    silence = state.silence_of(incident.id) if incident.state in _OPEN else None
+    if (told := state.told.get(incident.id)) is None:
         young = (at - incident.opened_at).total_seconds() < state.policy.group_wait_s
-        if young or state.storm.on or incident.state not in _OPEN:
+        if young or state.storm.on or incident.state not in _OPEN or silence is not None:
             return None
+    elif silence is not None and told.silenced:
+        return None
     plan = state.plans.get(incident.id)
     question = next((q for q in state.questions.values() if q.pending and q.run.incident_id == incident.id), None)
     runs = [r for r in state.runs.values() if r.incident_id == incident.id and r.effects]
     affected = sum(m.role is Role.AFFECTED for m in incident.members)
-    severity = {IncidentState.OPEN: "critical", IncidentState.RECOVERING: "warning"}.get(
-        incident.state, "resolved"
-    )
     return Message(
         key=incident.id,
         version=0,
-        severity=severity,
+        severity="silenced" if silence is not None else _severity(incident),
         title=f"{incident.root.name}: root cause" + (f" ({affected} affected)" if affected else ""),
         at=at,
         incident=incident,
-        facts=(*_facts(plan, runs), *_asked(question), *_paused(state)),
+        facts=(*_facts(plan, runs), *_asked(question), *_said(incident), *_hushed(silence), *_paused(state)),
         thread=tuple(line for r in runs for line in r.log),
+        offers=offers.wanted(state, incident, question),
     )
+
+
+def _severity(incident: Incident) -> str:
+    if incident.state is IncidentState.OPEN:
+        return "acknowledged" if incident.acked_by else "critical"
+    return "warning" if incident.state is IncidentState.RECOVERING else "resolved"
 
 
 def _left_behind(run: Run, at: datetime) -> Message:
@@ -126,8 +144,39 @@ def _asked(question: Question | None) -> tuple[tuple[str, str], ...]:
     if question is None:
         return ()
     people = "a person" if question.needed == 1 else f"{question.needed} people"
-    until = f"{question.expires_at:%Y-%m-%d %H:%M:%S}Z"
-    return (("Approval", f"{people} until {until}: consulguard approval approve {question.id[:8]}"),)
+    agreed = ", ".join(v.who for v in question.votes if v.agrees)
+    so_far = f" ({agreed} agreed)" if agreed else ""
+    until = stamp(question.expires_at)
+    steps = "; ".join(f"{e.step}: {e.action} on {e.target.name} {e.params}".rstrip() for e in question.effects)
+    return (
+        ("Approval", f"{people} until {until}{so_far}: consulguard approval approve {question.id[:8]}"),
+        ("Would do", steps),
+    )
+
+
+def _said(incident: Incident) -> tuple[tuple[str, str], ...]:
+    """What people did to the incident."""
+    closed, kept = f"{incident.closed_by}: {incident.closed_why}", f"{incident.kept_by}: {incident.kept_why}"
+    found: list[tuple[str, str]] = []
+    if incident.acked_at is not None:
+        found.append(("Acknowledged", f"by {incident.acked_by} at {stamp(incident.acked_at)}"))
+    if incident.assigned_to:
+        found.append(("Assigned to", incident.assigned_to))
+    if incident.closed_by:
+        found.append(("Resolved by", closed.removesuffix(": ")))
+    if incident.kept_by:
+        found.append(("Reopened by", kept.removesuffix(": ")))
+    return tuple(found)
+
+
+def _hushed(silence: Silence | None) -> tuple[tuple[str, str], ...]:
+    if silence is None:
+        return ()
+    return (("Silenced", f"until {stamp(silence.ends_at)} by {silence.author}: {silence.comment} ({silence.id})"),)
+
+
+def stamp(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _paused(state: EngineState) -> tuple[tuple[str, str], ...]:
@@ -180,6 +229,29 @@ def _pause(state: EngineState, at: datetime) -> Message | None:
     return Message(key=PAUSE, version=0, severity="warning", title="Remediation is paused", at=at, text=reasons)
 
 
+def _silences(state: EngineState, at: datetime) -> list[Message]:
+    """A silence is told when it begins, and the same message says that it is over, and what it leaves."""
+    drafts = []
+    for silence in state.silences.values():
+        told = state.told.get(silence.id)
+        if told is None and silence.id in state.hushing:
+            text = f"{silence.author}: {silence.comment}"
+            title = f"Silence until {stamp(silence.ends_at)}: {silences.shown(silence)}"
+            drafts.append(_of_silence(silence, "silenced", title, at, text))
+        elif told is not None and told.silenced and silence.id not in state.hushing:
+            still = [i for i in correlate.open_incidents(state.book) if fit(state, silence.matchers, i)]
+            text = (
+                f"Still failing: {names([i.root.name for i in still])}" if still else "Nothing it fits fails now."
+            )
+            title = f"Silence is over: {silences.shown(silence)}"
+            drafts.append(_of_silence(silence, "info", title, at, text, f"over at {stamp(at)}. {text}"))
+    return drafts
+
+
+def _of_silence(silence: Silence, severity: str, title: str, at: datetime, *text: str) -> Message:
+    return Message(key=silence.id, version=0, severity=severity, title=title, at=at, text=text[0], thread=text[1:])
+
+
 def _stale(state: EngineState, at: datetime) -> Message | None:
     if not state.stale:
         return _over(state, STALE, "The playbooks are in force as they are written", at)
@@ -196,12 +268,17 @@ def _over(state: EngineState, key: str, title: str, at: datetime) -> Message | N
 
 def digest(state: EngineState, at: datetime) -> list[AnyEffect]:
     """What still fails, in one message that is edited each time; nothing while nothing fails."""
-    incidents = correlate.open_incidents(state.book)
+    incidents = [i for i in correlate.open_incidents(state.book) if i.id not in state.hushed]
     if not incidents:
         draft = _over(state, DIGEST, "Nothing fails any more", at)
     else:
-        lines = [f"{i.root.name} since {i.opened_at:%Y-%m-%d %H:%M} UTC ({i.id})" for i in incidents]
+        lines = [f"{i.root.name} since {i.opened_at:%Y-%m-%d %H:%M} UTC ({i.id}{_whose(i)})" for i in incidents]
         title = f"Still failing now: {len(incidents)}"
         draft = Message(key=DIGEST, version=0, severity="info", title=title, at=at, text=names(lines))
     told = _if_new(state, draft) if draft is not None else None
     return [Tell(message=told)] if told is not None else []
+
+
+def _whose(incident: Incident) -> str:
+    person = incident.assigned_to or incident.acked_by
+    return f", {person} looks after it" if person else ""

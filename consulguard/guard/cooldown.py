@@ -22,7 +22,7 @@ def guard(s: Situation) -> Answer:
     service = service_key(s)
     near = [a for a in s.attempts if a.service == service] if service else mine
     failures = [a for a in near if a.outcome in FAILED]
-    escalations = [a for a in near if a.outcome == "escalated"]
+    escalations = [a for a in near if a.outcome == "escalated" and not _seen(s, a)]
     name = s.subject.target.service or s.subject.target.name
     return strictest(
         (
@@ -65,6 +65,11 @@ def _after(s: Situation, attempts: list[Attempt], rest_s: float, what: str) -> A
         gone = seconds(max((s.at - last).total_seconds(), 0.0))
         return wait(s, f"{what}: {gone} of {seconds(rest_s)} cooldown have passed", free)
     return allow(f"the cooldown of {seconds(rest_s)} is over")
+
+
+def _seen(s: Situation, escalated: Attempt) -> bool:
+    """Whether a person has acknowledged the incident since: an escalation waits for nobody else."""
+    return s.incident.acked_at is not None and s.incident.acked_at >= _end(escalated)
 
 
 def _end(attempt: Attempt) -> datetime:

@@ -29,6 +29,7 @@ from consulguard.guard import (
     rollout,
     self_protection,
     settled,
+    silence,
     storm_brake,
     target_lock,
     view_trusted,
@@ -43,6 +44,7 @@ Order = Sequence[tuple[str, Guard]]
 
 ORDER: Final[Order] = (
     ("pause", pause.guard),
+    ("silence", silence.guard),
     ("lease", lease.guard),
     ("action", action.guard),
     ("empty_selection", empty_selection.guard),

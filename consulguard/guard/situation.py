@@ -12,6 +12,7 @@ from consulguard.model import (
     Intent,
     Pause,
     Playbook,
+    Silence,
     Subject,
     Target,
     Value,
@@ -51,6 +52,7 @@ class Situation(Value, frozen=True, kw_only=True):
     incident: Incident
     matched: int  # how many subjects the playbook matches at once
     pauses: tuple[Pause, ...] = ()
+    silence: Silence | None = None  # that fits the incident; None also where a person ordered the run
     open_intents: tuple[Intent, ...] = ()  # of every other run that holds its target, between two steps as well
     open_reach: tuple[Target, ...] = ()  # of the same intents: what the action touches around the target
     open_budgets: tuple[str, ...] = ()  # the shared budget each of those runs counts against

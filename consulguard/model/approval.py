@@ -19,7 +19,8 @@ class QuestionState(enum.StrEnum):
 
 
 class Vote(Value, frozen=True, kw_only=True):
-    who: str
+    who: str  # for people to read
+    voter: str = ""  # the same person is the same voter, whatever the name; empty: ``who`` is
     agrees: bool
     at: datetime
 
@@ -47,6 +48,7 @@ class Question(Value, frozen=True, kw_only=True):
     rule: Approval
     needed: int  # different people
     asked_by: str = ""  # "": consulguard itself
+    asker: str = ""  # as ``Vote.voter``
     asked_at: datetime
     expires_at: datetime
     votes: tuple[Vote, ...] = ()

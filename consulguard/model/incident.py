@@ -112,6 +112,13 @@ class Incident(Value, frozen=True, kw_only=True):
     version: int = 1  # rises with each change worth telling
     reopened: int = 0
     merged_into: str = ""
+    acked_by: str = ""  # a person has seen it and looks after it
+    acked_at: datetime | None = None
+    assigned_to: str = ""
+    closed_by: str = ""  # a person closed it, or keeps it closed
+    closed_why: str = ""
+    kept_by: str = ""  # a person keeps it open, though nothing of it fails
+    kept_why: str = ""
 
 
 class Subject(Value, frozen=True, kw_only=True):

@@ -304,7 +304,7 @@ class Message(Value, frozen=True, kw_only=True):
 
     key: str  # incident id, or storm, view, pause ...: one message per key, edited in place
     version: int
-    severity: str  # critical, warning, info, resolved
+    severity: str  # critical, warning, acknowledged, silenced, info, resolved
     title: str
     at: datetime
     incident: Incident | None = None

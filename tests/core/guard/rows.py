@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from consulguard.model import Decision, Pause, Target
+from consulguard.model import Decision, Matcher, Pause, Silence, Target
 
-from tests.core.guard.scenes import RESTART, ago
+from tests.core.guard.scenes import RESTART, ago, later
 
 ALLOW, WAIT, ASK, DENY = Decision.ALLOW, Decision.WAIT, Decision.ASK, Decision.DENY
 N1 = Target(dc="dc1", node="n1")
@@ -25,6 +25,17 @@ class Row(NamedTuple):
 
 def pause(depth: str = "pause", **more: Any) -> Pause:
     return Pause(who="ann", why="release", since=ago(60), depth=depth, **more)
+
+
+def silence(since_s: float = 60, left_s: float = 60) -> Silence:
+    return Silence(
+        id="sil-1",
+        matchers=(Matcher(name="service", op="=", value="pay-api"),),
+        author="bea",
+        comment="known, ticket 7",
+        starts_at=ago(since_s),
+        ends_at=later(left_s),
+    )
 
 
 def aimed(target: Target, **more: Any) -> dict[str, Any]:

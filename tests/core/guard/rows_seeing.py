@@ -22,8 +22,9 @@ from tests.core.guard.rows import (
     looked,
     pause,
     policy,
+    silence,
 )
-from tests.core.guard.scenes import NOW, PAY, SHOP, ago
+from tests.core.guard.scenes import NOW, PAY, SHOP, ago, an_attempt, instance
 
 NIGHT = Window(open=(Opening(days=tuple(range(7)), start=22 * 60, end=4 * 60),))
 NOON = Window(zone="Europe/Berlin", open=(Opening(days=(3,), start=13 * 60, end=13 * 60 + 1),))
@@ -45,6 +46,31 @@ SEEING: tuple[Row, ...] = (
     Row("a pause does not stop an undo", {"pauses": (pause(),), "undo": True}, "pause", ALLOW),
     Row("a stop stops an undo", {"pauses": (pause("stop"),), "undo": True}, "pause", WAIT),
     Row("a depth nobody knows is a stop", {"pauses": (pause("zzz"),), "undo": True}, "pause", WAIT),
+    Row("silenced", {"silence": silence()}, "silence", WAIT, "sil-1 by bea: known, ticket 7"),
+    Row("a silence at its very end", {"silence": silence(left_s=0)}, "silence", ALLOW, "no silence fits"),
+    Row("a silence at its very beginning", {"silence": silence(since_s=0)}, "silence", WAIT, "silenced until"),
+    Row("a silence to come", {"silence": silence(since_s=-1)}, "silence", ALLOW, "no silence fits"),
+    Row("silenced in mid-run", {"silence": silence(), "first_effect": False}, "silence", ALLOW, "already begun"),
+    Row("a silence does not stop an undo", {"silence": silence(), "undo": True}, "silence", ALLOW),
+    Row(
+        "escalated, and a person has seen it since",
+        {
+            "attempts": (an_attempt(3599, instance(2), outcome="escalated"),),
+            "incident": {"acked_by": "ann", "acked_at": ago(5)},
+        },
+        "cooldown",
+        ALLOW,
+    ),
+    Row(
+        "escalated after a person had seen it",
+        {
+            "attempts": (an_attempt(100, instance(2), outcome="escalated"),),
+            "incident": {"acked_by": "ann", "acked_at": ago(200)},
+        },
+        "cooldown",
+        WAIT,
+        "escalated",
+    ),
     Row("lease lost", {"lease_held": False}, "lease", WAIT, "does not hold the lease"),
     Row("unknown action", {"action": None}, "action", DENY, "nobody knows the action consul.maintenance"),
     Row("another action's description", {"action": {"name": "x"}}, "action", DENY, "the intent wants"),

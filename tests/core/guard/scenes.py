@@ -42,6 +42,10 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
 def scene(**changes: Any) -> Situation:
     """All is well for acting; ``changes`` are laid over it, see ``change``."""
     root = Root(kind="instance", name="pay-api", datacenter="dc1", node="n1", instance="pay-1")

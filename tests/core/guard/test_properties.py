@@ -15,6 +15,7 @@ from consulguard.policy import Blackout, Opening, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.guard.rows import silence
 from tests.core.guard.scenes import (
     DRAIN,
     NOW,
@@ -118,6 +119,7 @@ WORSE: dict[str, Callable[[Situation], Situation]] = {
     "older": older,
     "a pause": lambda s: change(s, pauses=(*s.pauses, Pause(who="ann", why="x", since=NOW))),
     "a stop": lambda s: change(s, pauses=(*s.pauses, Pause(who="ann", why="x", since=NOW, depth="stop"))),
+    "a silence": lambda s: change(s, silence=silence()),
     "another at work here": lambda s: change(s, open_intents=(*s.open_intents, an_intent(SVC))),
     "another at work on the node": lambda s: change(
         s, open_intents=(*s.open_intents, an_intent(Target(dc="dc1", node="n1")))
@@ -145,7 +147,7 @@ WORSE: dict[str, Callable[[Situation], Situation]] = {
     "flapping": lambda s: change(s, subject={"state": State.FLAPPING}) if s.subject.state is State.CRITICAL else s,
     "did not help lately": lambda s: change(s, record=(*s.record, "failed", "failed", "failed")),
     "tried often": lambda s: change(s, attempts=(*s.attempts, *(an_attempt(50, playbook="drain"),) * 2)),
-    "nothing matched": lambda s: change(s, matched=0),
+    "nothing matched": lambda s: change(s, matched=0) if s.matched <= s.policy.guard.match_cap else s,
     "a stricter floor": lambda s: change(s, policy={"guard": {"min_healthy": 0.9}}),
     "a rollout": lambda s: change(s, looked={"holds": ("a rollout is in progress",)}) if s.looked else s,
     "denied": lambda s: change(s, policy={"guard": {"deny": ("pay-api", "shop", "cart")}}),
