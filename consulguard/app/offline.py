@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from consulguard.access import refusal
 from consulguard.app.codec import encode
-from consulguard.app.desk import local, refused
+from consulguard.app.desk import Desk
 from consulguard.app.past import fold
 from consulguard.app.service import journal
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
-from consulguard.errors import ConsulguardError
-from consulguard.events import Commanded
+from consulguard.engine import step
+from consulguard.events import Commanded, Reply
 from consulguard.journal import Draft
 
 
-class NotAllowed(ConsulguardError):
-    """This person may not say that."""
+async def command(loaded: Loaded, name: str, args: dict[str, Any], who: str) -> Reply | None:
+    """What the next daemon will make of it. A no is written down only where it is about who may say that.
 
-    exit_code = 6
-
-
-async def command(loaded: Loaded, name: str, args: dict[str, Any], who: str) -> None:
-    """Raises StoreUnavailable when a daemon holds the journal after all, NotAllowed when they may not."""
-    why = refusal(settings.access(loaded), local(who), name)
-    if why:
-        name, args = "refused", refused(local(who), name, args, why)
+    Raises StoreUnavailable when a daemon holds the journal after all.
+    """
     store = journal(loaded, ())
     await store.open()
     try:
         state = (await fold(store)).state
-        event = Commanded(at=SystemClock().now(), command=name, who=who, args=args)
-        await store.append([Draft(at=event.at, kind="event", body=encode(event), epoch=state.epoch)])
+
+        async def take(name: str, args: dict[str, Any], who: str) -> Reply:
+            epoch, event = state.epoch, Commanded(at=SystemClock().now(), command=name, who=who, args=args)
+            _, effects = step(state, event)
+            reply = next(e for e in effects if isinstance(e, Reply))
+            if reply.ok or name == "refused":
+                await store.append([Draft(at=event.at, kind="event", body=encode(event), epoch=epoch)])
+            return reply
+
+        return await Desk(take, settings.access(loaded)).say_locally(name, args, who)
     finally:
         await store.close()
-    if why:
-        raise NotAllowed(why)

@@ -191,16 +191,14 @@ def _handler(loaded: Loaded, daemon: Daemon) -> Handler:
         if command not in COMMANDS:
             raise ConfigError(f"unknown command {command!r}")
         args.pop("dry_run", None)  # a dry run is never the daemon's
-        reply = await desk.say_locally(command, args, who)
-        if reply is None:
-            return {"ok": True}
-        return told(reply)
+        return told(await desk.say_locally(command, args, who))
 
     return handle
 
 
-def told(reply: Reply) -> dict[str, Any]:
-    """The engine's answer, as the control socket gives it."""
+def told(reply: Reply | None) -> dict[str, Any]:
+    """The engine's answer, as the control socket gives it; None: it had none."""
+    reply = reply or Reply(key="", ok=True, text="")
     return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked, "subject": reply.subject}
 
 

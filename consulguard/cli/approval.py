@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from consulguard.cli import contracts, doors, printing, reading
-from consulguard.cli.brake import user
+from consulguard.cli.word import user
 from consulguard.cli.options import Options
 from consulguard.config import settings
 from consulguard.model import Question
@@ -54,14 +54,18 @@ def approve(options: Options, approval: Id) -> int:
     return _say(options, "approve", approval)
 
 
-def deny(options: Options, approval: Id) -> int:
+def deny(
+    options: Options,
+    approval: Id,
+    reason: Annotated[str, typer.Option("--reason", help="Why; everybody reads it.")] = "",
+) -> int:
     """Refuse. This playbook is not proposed for this incident again."""
-    return _say(options, "deny", approval)
+    return _say(options, "deny", approval, reason=reason)
 
 
-def _say(options: Options, command: str, approval: str) -> int:
+def _say(options: Options, command: str, approval: str, **more: str) -> int:
     name = user()
-    return ask_daemon(options, command, {"id": approval, "users": [name]}, name)
+    return ask_daemon(options, command, {"id": approval, "users": [name], **more}, name)
 
 
 def ask_daemon(options: Options, command: str, args: dict[str, Any], name: str) -> int:

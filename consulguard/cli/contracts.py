@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +12,19 @@ from consulguard import correlate, health
 from consulguard.act import Action
 from consulguard.engine import EngineState, Plan, PlannedStep
 from consulguard.errors import ActionRefused
-from consulguard.model import Decision, Incident, IncidentState, Member, Question, Root, Run, Target, Verdict
+from consulguard.model import (
+    Decision,
+    Incident,
+    IncidentState,
+    Member,
+    Question,
+    Root,
+    Run,
+    Silence,
+    Target,
+    Verdict,
+)
+from consulguard.plan import format_matcher
 
 Json = dict[str, Any]
 Actions = Mapping[str, Action[Any]]
@@ -70,6 +83,25 @@ def incident_of(incident: Incident) -> Json:
         "opened_at": plain(incident.opened_at),
         "updated_at": plain(incident.updated_at),
         "resolved_at": plain(incident.resolved_at),
+        "acknowledged": {"by": incident.acked_by, "at": plain(incident.acked_at)} if incident.acked_by else None,
+        "assigned_to": incident.assigned_to,
+        "resolved_by": {"who": incident.closed_by, "why": incident.closed_why} if incident.closed_by else None,
+        "reopened_by": {"who": incident.kept_by, "why": incident.kept_why} if incident.kept_by else None,
+    }
+
+
+def silence_of(silence: Silence, now: datetime, hushed: Mapping[str, str]) -> Json:
+    """``hushed``: incident -> its silence."""
+    state = "expired" if silence.ends_at <= now else "pending" if silence.starts_at > now else "active"
+    return {
+        "id": silence.id,
+        "state": state,
+        "matchers": [format_matcher(m) for m in silence.matchers],
+        "author": silence.author,
+        "comment": silence.comment,
+        "starts_at": plain(silence.starts_at),
+        "ends_at": plain(silence.ends_at),
+        "incidents": [i for i, by in hushed.items() if by == silence.id] if state == "active" else [],
     }
 
 

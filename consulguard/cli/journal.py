@@ -11,7 +11,7 @@ import typer
 
 from consulguard.app import service
 from consulguard.cli import contracts, doors, printing
-from consulguard.cli.brake import user
+from consulguard.cli.word import user
 from consulguard.cli.options import Options
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings

@@ -38,8 +38,16 @@ VERBS: dict[str, str | dict[str, str]] = {
         "rearm": "playbook:rearm",
     },
     "approval": {"list": "approval:list_", "approve": "approval:approve", "deny": "approval:deny"},
-    "incident": {"list": "incident:list_", "show": "incident:show"},
     "routes": {"show": "routes:show", "test": "routes:try_"},
+    "incident": {
+        "list": "incident:list_",
+        "show": "incident:show",
+        "ack": "hands:ack",
+        "assign": "hands:assign",
+        "resolve": "hands:resolve",
+        "reopen": "hands:reopen",
+    },
+    "silence": {"add": "silence:add", "query": "silence:query", "expire": "silence:expire"},
     "journal": {"verify": "journal:verify", "tail": "journal:tail", "accept": "journal:accept"},
 }
 NOUNS = {
@@ -47,6 +55,7 @@ NOUNS = {
     "approval": "What people are asked before it is done.",
     "incident": "What failed, and what was done.",
     "routes": "Who is told what.",
+    "silence": "What nobody is to hear of for a while.",
     "journal": "The record of every decision.",
 }
 

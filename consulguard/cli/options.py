@@ -122,13 +122,26 @@ def _shared() -> list[inspect.Parameter]:
     ]
 
 
+def _flags_of(parameter: inspect.Parameter) -> tuple[str, ...]:
+    spec = getattr(parameter.annotation, "__metadata__", (None,))[0]
+    return tuple(getattr(spec, "param_decls", None) or ())
+
+
+def _without(shared: inspect.Parameter, taken: set[str]) -> inspect.Parameter:
+    """A short flag the verb uses for something of its own, as amtool does ``-c``, is not the shared one there."""
+    option = shared.annotation.__metadata__[0]
+    option.param_decls = tuple(flag for flag in option.param_decls if flag not in taken)
+    return shared
+
+
 def verb(app: typer.Typer, name: str, **spec: Any) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
     """Register a verb. Its function takes the shared ``Options`` first and returns the exit code."""
 
     def register(function: Callable[..., int | None]) -> Callable[..., None]:
         signature = inspect.signature(function, eval_str=True)
         own = [p for p in signature.parameters.values() if p.name != "options"]
-        shared = _shared()
+        taken = {flag for p in own for flag in _flags_of(p)}
+        shared = [_without(p, taken) for p in _shared()]
         names = [p.name for p in shared]
 
         def call(**given: Any) -> None:

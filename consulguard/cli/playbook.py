@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from consulguard.app import actions, configured, ordered, stories
-from consulguard.cli import approval, brake, contracts, doors, printing, reading, snapshots
+from consulguard.cli import approval, contracts, doors, printing, reading, snapshots, word
 from consulguard.cli.options import Options
 from consulguard.cli.plan import show_incident, show_steps
 from consulguard.clock import SystemClock
@@ -83,7 +83,7 @@ def run(
 ) -> int:
     """Put a playbook in charge of what fails in a service, now. Every guard is asked all the same."""
     if not dry_run:
-        return approval.ask_daemon(options, "run", {"playbook": name, "service": service}, brake.user())
+        return approval.ask_daemon(options, "run", {"playbook": name, "service": service}, word.user())
     state, reply = ordered(reading.look(options, options.load()).state, name, service)
     if not reply.incident:
         raise doors.NotFound(reply.text)
@@ -98,7 +98,7 @@ def run(
 
 def rearm(options: Options, name: Named) -> int:
     """Trust a playbook again that had to ask a person because its last runs did not help."""
-    return brake.say(options, "rearm", {"playbook": name}, f"re-armed: {name}")
+    return word.done(options, "rearm", {"playbook": name})
 
 
 def lint(options: Options, paths: PathsArg = None) -> int:

@@ -39,14 +39,15 @@ def _resume(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect
     if why is not None and len(left) == len(state.pauses):
         return [_no(said, f"nothing is paused for the reason {why!r}")]
     state.pauses[:] = left
+    what = "resumed" if why is None else f"no longer paused: {why}"
     still = f"; still paused: {'; '.join(p.why for p in left)}" if left else ""
-    return [Reply(key=said.key, ok=True, text=f"resumed{still}")]
+    return [Reply(key=said.key, ok=True, text=f"{what}{still}")]
 
 
 def _rearm(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
     name = str(said.args.get("playbook", ""))
     state.records.pop(name, None)
-    return [Reply(key=said.key, ok=True, text=f"{name} is trusted again")]
+    return [Reply(key=said.key, ok=True, text=f"re-armed: {name}")]
 
 
 def _digest(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:

@@ -103,7 +103,34 @@ def distrusted() -> World:
     return w
 
 
+def silenced() -> World:
+    """Nobody hears of what a silence fits and nothing is done about it; when it is over all goes its way."""
+    w = World()
+    args = {"matchers": ['service="c"'], "for_s": 100, "comment": "known"}
+    w.feed(Commanded(at=moment(0.5), command="silence", who="ann", args=args))
+    w.fail(1)
+    w.wait(3, 110)
+    w.confirm(111)
+    return w
+
+
+def by_hand() -> World:
+    """Acknowledged, closed while it fails, quiet, opened by what else fails; a press of nobody's button."""
+    w = World(playbook="")
+    w.fail(1)
+    w.wait(3, 10)
+    for second, command in ((11, "ack"), (12, "resolve")):
+        args = {"incident": w.incident.id, "reason": "known"}
+        w.feed(Commanded(at=moment(second), command=command, who="ann", args=args))
+    w.wait(15, 100)
+    w.feed(Commanded(at=moment(101), command="click", who="eve", args={"offer": "0" * 32}))
+    for number in (1, 2):
+        w.fail(102, instance("c", number))
+    w.wait(105, 120)
+    return w
+
+
 SCENES: dict[str, Callable[[], World]] = {
     scene.__name__.replace("_", "-"): scene
-    for scene in (repaired, of_unknown_outcome, undone, paused, stormy, flapping, distrusted)
+    for scene in (repaired, of_unknown_outcome, undone, paused, stormy, flapping, distrusted, silenced, by_hand)
 }
