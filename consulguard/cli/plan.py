@@ -64,10 +64,23 @@ def show_incident(out: Console, incident: Json) -> None:
         f"[bold]{incident['id']}[/] {printing.colored(incident['state'])}  root cause: {root['kind']} "
         f"[bold]{printing.safe(root['name'] + where)}[/] (confidence {incident['confidence']:.0%})"
     )
+    for words in _said(incident):
+        out.print(f"  {printing.safe(words)}")
     for sentence in incident["why"]:
         out.print(f"  - {printing.safe(sentence)}")
     rows = [(m["name"], m["kind"], m["role"], m["state"], printing.when(m["since"])) for m in incident["members"]]
     printing.table(out, ("MEMBER", "KIND", "ROLE", "STATE", "SINCE"), rows, indent=2)
+
+
+def _said(incident: Json) -> list[str]:
+    """What people did to it."""
+    acked, assigned = incident["acknowledged"], incident["assigned_to"]
+    told = [f"acknowledged by {acked['by']} at {printing.when(acked['at'])}"] if acked else []
+    told += [f"assigned to {assigned}"] if assigned else []
+    for how in ("resolved_by", "reopened_by"):
+        if (said := incident[how]) is not None:
+            told.append(f"{how.replace('_', ' ')} {said['who']}: {said['why']}".removesuffix(": "))
+    return told
 
 
 def show_steps(out: Console, incident: Json, *, all_guards: bool = False) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from consulguard import correlate
 from consulguard.engine import planning, running
 from consulguard.engine.judge import judge
-from consulguard.engine.people import identity, names
+from consulguard.engine.people import identity, names, same
 from consulguard.engine.state import EngineState
 from consulguard.events import AnyEffect, Commanded, Reply
 from consulguard.model import (
@@ -220,9 +220,9 @@ def _refusal(question: Question, said: Commanded, at: datetime) -> str:
         return f"{said.who} is not among the approvers of {question.run.playbook.id}"
     if said.command == "deny":
         return ""
-    if question.rule.forbid_self and identity(said) == (question.asker or question.asked_by):
+    if question.rule.forbid_self and same(said, question.asked_by, question.asker):
         return f"{said.who} asked for it and may not approve it"
-    if any((vote.voter or vote.who) == identity(said) for vote in question.votes):
+    if any(same(said, vote.who, vote.voter) for vote in question.votes):
         return f"{said.who} has approved it already; another person has to"
     return ""
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from consulguard.engine import approvals, hands, manual, offers, silences, tell
+from consulguard.engine.silences import MAX_S
 from consulguard.engine.state import EngineState
 from consulguard.events import AnyEffect, Commanded, Reply
 from consulguard.model import Pause
@@ -26,6 +27,8 @@ def take(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
 def _pause(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
     """A pause is a named reason; several may hold at once."""
     for_s = said.args.get("for_s")
+    if isinstance(for_s, bool) or not isinstance(for_s, int | float | None) or not 0 <= (for_s or 0) <= MAX_S:
+        return [_no(said, f"for_s is a number of seconds, {MAX_S:g} at most")]
     why = str(said.args.get("reason", ""))
     until = at + timedelta(seconds=float(for_s)) if for_s else None
     state.pauses.append(Pause(who=said.who, why=why, since=at, depth=said.command, until=until))

@@ -21,6 +21,11 @@ def identity(said: Commanded) -> str:
     return "|".join(str(caller.get(part, "")) for part in ("via", "team", "user"))
 
 
+def same(said: Commanded, who: str, account: str) -> bool:
+    """Whether it is the one on record; ``account`` is empty where only a name was kept."""
+    return identity(said) == account if account else said.who == who
+
+
 def names(said: Commanded) -> Mapping[str, tuple[str, ...]]:
     """Kind of approver -> the names this person goes by. Where a door says who it is, nothing else counts."""
     caller = _caller(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from consulguard.engine.step import restore, snapshot
 from consulguard.events import Commanded, Reply, Tell
@@ -111,6 +112,29 @@ def test_the_digest_says_who_looks_after_it():
     say(w, 11, "ack", incident=w.incident.id)
     (digest,) = [e for e in w.feed(Commanded(at=moment(12), command="digest", who="x")) if isinstance(e, Tell)]
     assert "ann looks after it" in digest.message.text
+
+
+@pytest.mark.parametrize("for_s", ["soon", True, -1, 1e12, float("nan"), float("inf"), [1]])
+def test_a_pause_for_no_sensible_time_is_refused_not_fatal(for_s: Any):
+    w = told()
+    assert not say(w, 11, "pause", reason="x", for_s=for_s).ok
+    assert w.state.pauses == []
+
+
+def test_a_snapshot_of_before_can_be_read():
+    """What is new has a default, everywhere."""
+    w = told()
+    new = ("silences", "silenced", "hushing", "hushed", "offers", "offered", "touched", "shelf")
+    old = without(msgspec.json.decode(snapshot(w.state)), new)
+    w.state = restore(msgspec.json.encode(old))
+    assert say(w, 11, "ack", incident=w.incident.id).ok
+    assert w.told(w.incident.id)[-1].offers[0].verb == "silence"
+
+
+def without(value: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: without(inner, names) for key, inner in value.items() if key not in names}
+    return [without(inner, names) for inner in value] if isinstance(value, list) else value
 
 
 def test_the_same_journal_gives_the_same_state():
