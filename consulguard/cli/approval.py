@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from consulguard.cli import contracts, doors, printing, reading
-from consulguard.cli.word import user
 from consulguard.cli.options import Options
+from consulguard.cli.word import user
 from consulguard.config import settings
 from consulguard.model import Question
 from consulguard.serve import call

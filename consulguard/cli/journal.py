@@ -11,8 +11,8 @@ import typer
 
 from consulguard.app import service
 from consulguard.cli import contracts, doors, printing
-from consulguard.cli.word import user
 from consulguard.cli.options import Options
+from consulguard.cli.word import user
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.config.files import exists

@@ -22,6 +22,13 @@ VIEW = {"trusted": bool, "reasons": list, "services": int, "instances": int, "no
 INCIDENT = {"id": str, "state": str, "root": dict, "confidence": (int, float), "members": list, "why": list}
 INCIDENT |= {"opened_at": str, "updated_at": str, "resolved_at": (str, type(None))}
 PLANNED = {"playbook": (dict, type(None)), "considered": list, "steps": list}
+NONE = type(None)
+HANDS = {
+    "acknowledged": (dict, NONE),
+    "assigned_to": str,
+    "resolved_by": (dict, NONE),
+    "reopened_by": (dict, NONE),
+}
 STEP = {"name": str, "uses": str, "target": dict, "params": dict, "verdict": str, "guards": list, "would": str}
 SERVICE = {"name": str, "kind": str, "state": str, "instances": dict}
 EDGE = {"from": str, "to": str, "provenance": str, "trust": (int, float)}
@@ -46,7 +53,7 @@ def check_view(view):
 
 
 def check_incident(incident, *, planned):
-    exactly(incident, INCIDENT | (PLANNED if planned else {}), runs=list)
+    exactly(incident, INCIDENT | HANDS | (PLANNED if planned else {}), runs=list)
     root = incident["root"]
     assert root["kind"] in ("service", "instance", "node", "zone")
     exactly(root, ROOT | {"instance": {"node": str, "instance": str}, "node": {"node": str}}.get(root["kind"], {}))
