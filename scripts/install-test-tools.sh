@@ -22,3 +22,4 @@ if [ ${#need[@]} -gt 0 ]; then
 fi
 
 [ -n "${CONSULGUARD_KUBE_APISERVER:-}" ] || bash "$(dirname "$0")/install-kube-apiserver.sh"
+[ -n "${CONSULGUARD_EMULATE:-}" ] || bash "$(dirname "$0")/install-emulate.sh"

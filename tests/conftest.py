@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.kube",
     "tests.support.mesh",
     "tests.support.prometheus",
+    "tests.support.slack",
 ]
 
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from consulguard import registry
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.errors import ConfigError
-from consulguard.notify import Notifier, OutboxSettings
+from consulguard.journal import Store
+from consulguard.model import OutboxRow
+from consulguard.notify import Notifier, OutboxSettings, OutboxWorker, Pace
 from consulguard.notify.alertmanager import AlertmanagerSettings
 from consulguard.notify.apprise import AppriseSettings
-from consulguard.notify.slack import SlackSettings
+from consulguard.notify.slack import SlackNotifier, SlackSettings
 
+Observe = Callable[[OutboxRow, str], None]
 FAST = OutboxSettings(interval_s=0.05, idle_s=60.0)
-SLOW = OutboxSettings()  # as Slack allows
-_PACES = {"console": FAST, "alertmanager": FAST}  # by kind
+# Slack takes about a message a second in a channel, and about 50 edits a minute: both go one after the other.
+SLACK = OutboxSettings(interval_s=1.2, crowd=20)
+_PACES = {"console": FAST, "alertmanager": FAST, "slack": SLACK}  # by kind
 
 
-def pace(name: str) -> OutboxSettings:
-    """How fast a notifier of this name may be fed."""
-    return _PACES.get(name.partition(":")[0], SLOW)
+def paced(
+    store: Store, channels: list[Notifier], clock: Clock, observe: Observe, loaded: Loaded
+) -> tuple[OutboxWorker, ...]:
+    """A worker for each receiver; those that tell the same Slack channel share its pace."""
+    paces: dict[str, Pace] = {}
+    made = []
+    for channel in channels:
+        settings = _PACES.get(channel.name.partition(":")[0], OutboxSettings())
+        if isinstance(channel, SlackNotifier):
+            settings = msgspec.structs.replace(settings, board_s=loaded.config.notify.board_interval)
+        worker = OutboxWorker(store, channel, clock, random.random, settings, observe)
+        if isinstance(channel, SlackNotifier):
+            worker.pace = paces.setdefault(channel.place, worker.pace)
+        made.append(worker)
+    return tuple(made)
 
 
 def notifiers(loaded: Loaded, clock: Clock) -> list[Notifier]:
@@ -55,7 +75,8 @@ def _receiver(loaded: Loaded, name: str, clock: Clock) -> list[Notifier]:
 
 
 def _slack(loaded: Loaded, channel: str, name: str) -> Notifier:
-    wanted = SlackSettings(channel=channel, name=name, base_url=loaded.config.slack.api_url)
+    slack = loaded.config.slack
+    wanted = SlackSettings(channel=channel, name=name, base_url=slack.api_url, dashboard=slack.dashboard_url)
     return _made("slack", wanted, settings.slack_token(loaded).get)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +19,7 @@ from consulguard.app.dead_man import DeadMan, Pulse
 from consulguard.app.desk import Desk
 from consulguard.app.failpoints import Failpoints
 from consulguard.app.measures import Measures
-from consulguard.app.receivers import notifiers, pace
+from consulguard.app.receivers import notifiers, paced
 from consulguard.app.reload import Reloader
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
@@ -91,7 +90,7 @@ async def standing(
         return 0 if dead_man.stuck() else daemon.epoch()
 
     async with _open(store, client, channels):
-        workers = tuple(_worker(store, c, clock, measured) for c in channels)
+        workers = paced(store, channels, clock, measured.delivered, loaded)
         rooms = Rooms(
             clock=clock,
             store=store,
@@ -143,10 +142,6 @@ async def _open(store: Store, client: ConsulClient, channels: list[Notifier]) ->
 def _poke(workers: tuple[OutboxWorker, ...]) -> None:
     for worker in workers:
         worker.poke()
-
-
-def _worker(store: Store, channel: Notifier, clock: Clock, measured: Measures) -> OutboxWorker:
-    return OutboxWorker(store, channel, clock, random.random, pace(channel.name), measured.delivered)
 
 
 @contextlib.asynccontextmanager

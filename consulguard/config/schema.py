@@ -74,6 +74,13 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _dashboard(value: str) -> str:
+    """A web address whose host is fixed; empty stays empty."""
+    if value and (_DASHBOARD.fullmatch(value) is None or len(value) > 2000):
+        raise _wrong("must be http(s)://host/path, with {service} and the like only behind the host")
+    return value
+
+
 def _command(value: str) -> str:
     if not value.startswith("/"):
         raise _wrong(f"{shorten(value)} is not an absolute path")
@@ -116,6 +123,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*))(?::([0
 _TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 _BASE_URL = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~-]+)*/?")
+_DASHBOARD = re.compile(_ORIGIN.pattern + r"([/?#][!-~]*)?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ADDRESSES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -236,12 +244,22 @@ class Notify(Section):
     heartbeat_method: Literal["GET", "POST"] = Field("GET", description="How it is called.")
     heartbeat_interval: SomeDuration = Field(30.0, description="Between two calls.")
     digest: SomeDuration = Field(4 * 3600.0, description="Between two digests of the open incidents.")
+    remind: Duration = Field(
+        1800.0,
+        description="What nobody took is brought up again after so long, then after twice that ... 0s: never.",
+    )
+    board_interval: Duration = Field(
+        10.0, description="Between two edits of Slack's board of what still fails. 0s: no board."
+    )
 
 
 class Slack(Section):
     enabled: bool = Field(False, description="Tell in Slack.")
     channel: str = Field("", description="Channel id (C...) or #name.")
     bot_token_file: SecretFile = Field("", description="File with the bot token (xoxb-...).")
+    dashboard_url: Annotated[str, AfterValidator(_dashboard)] = Field(
+        "", description="For the menu; {service}, {node}, {datacenter} and {incident} are filled in. Empty: none."
+    )
     api_url: str = Field("https://slack.com/api/", description="Another address only for tests and proxies.")
 
 

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from consulguard import correlate, routing
+from consulguard import routing
+from consulguard.engine import labels
 from consulguard.engine.state import Addressed, EngineState
 from consulguard.events import AnyEffect, Tell
-from consulguard.model import Message, Role, State, own_meta
+from consulguard.model import Message
 from consulguard.plan.duration import format_duration
 from consulguard.policy import Route
 
@@ -67,7 +68,7 @@ def _addressed(state: EngineState, route: Route, message: Message, at: datetime)
     first = not known.terms
     holds = {}
     if first or message.severity != "resolved":
-        for leaf in routing.chosen(route, labels(state, message)):
+        for leaf in routing.chosen(route, _labels(state, message)):
             if leaf.receiver not in known.terms:
                 holds[leaf.receiver] = routing.not_before(leaf, at, first=True)
                 known.terms[leaf.receiver] = _terms(leaf)
@@ -104,33 +105,8 @@ def _reminder(last: Message, leaf: Route, at: datetime) -> Message:
     return msgspec.structs.replace(last, at=at, thread=line, channels=(leaf.receiver,), holds={})
 
 
-def labels(state: EngineState, message: Message) -> Mapping[str, tuple[str, ...]]:
-    """Of an incident those of its root, with ``meta.*`` as far as it is known; of anything: kind and severity."""
+def _labels(state: EngineState, message: Message) -> Mapping[str, tuple[str, ...]]:
+    """Of an incident all it has; of anything: kind and severity."""
     prefix = message.key.partition("-")[0]
-    found = {"kind": KINDS.get(prefix, prefix), "severity": message.severity}
-    incident = message.incident
-    if incident is not None:
-        root = incident.root
-        warns = any(m.role is Role.ROOT_CAUSE and m.state is State.WARNING for m in incident.members)
-        found |= {
-            "severity": "warning" if warns else "critical",
-            "service": root.name if root.kind in ("service", "instance") else "",
-            "datacenter": root.datacenter,
-            "namespace": root.namespace,
-            "partition": root.partition,
-            "peer": root.peer,
-            "node": root.name if root.kind == "node" else root.node,
-            "instance": root.instance,
-            "scope": root.kind,
-            **_meta(state, message),
-        }
-    return {name: (value,) for name, value in found.items() if value}
-
-
-def _meta(state: EngineState, message: Message) -> dict[str, str]:
-    assert message.incident is not None
-    subject = next(iter(correlate.subjects(state.book, message.incident, state.troubles())), None)
-    if subject is None:
-        return {}
-    team = own_meta(subject.meta, "team") or subject.meta.get("team", "")
-    return {**{f"meta.{k}": v for k, v in subject.meta.items()}, "zone": subject.zone, "team": team}
+    found = {"kind": (KINDS.get(prefix, prefix),), "severity": (message.severity,)}
+    return found if message.incident is None else {**found, **labels.of_incident(state, message.incident)}

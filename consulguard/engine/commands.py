@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from consulguard.engine import approvals, hands, manual, offers, silences, tell
+from consulguard.engine import approvals, hands, manual, offers, remind, silences, tell
 from consulguard.engine.silences import MAX_S
 from consulguard.engine.state import EngineState
 from consulguard.events import AnyEffect, Commanded, Reply
@@ -77,6 +77,7 @@ _COMMANDS: Final[Mapping[str, Callable[[EngineState, Commanded, datetime], list[
     "resume": _resume,
     "rearm": _rearm,
     "digest": _digest,
+    "remind": remind.said,
     "approve": approvals.decide,
     "deny": approvals.decide,
     "run": manual.run,

@@ -132,6 +132,7 @@ class EngineState(msgspec.Struct, kw_only=True):
     asked: int = 0  # questions so far
     told: dict[str, Told] = {}
     addressed: dict[str, Addressed] = {}  # by the key of the message; empty without a route
+    reminded: dict[str, int] = {}  # incident id -> reminders so far
     epoch: int = 0
     lease_held: bool = False
     life: str = ""

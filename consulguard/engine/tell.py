@@ -35,9 +35,9 @@ def news(state: EngineState, changed: list[Incident], at: datetime) -> list[AnyE
             known.setdefault(incident.id, incident)
         elif run.state.over and run.effects:
             drafts.append(_left_behind(run, at))
-    drafts += [m for i in known.values() if (m := _incident(state, i, at)) is not None]
+    drafts += [m for i in known.values() if (m := of_incident(state, i, at)) is not None]
     _forget(state)
-    return [Tell(message=m) for d in drafts if (m := _if_new(state, d)) is not None]
+    return [Tell(message=m) for d in drafts if (m := if_new(state, d)) is not None]
 
 
 def _forget(state: EngineState) -> None:
@@ -62,7 +62,7 @@ def next_wake(state: EngineState, at: datetime) -> datetime | None:
     return min(coming) if coming else None
 
 
-def _if_new(state: EngineState, draft: Message) -> Message | None:
+def if_new(state: EngineState, draft: Message) -> Message | None:
     told = state.told.get(draft.key)
     known = draft.incident.version if draft.incident is not None else 0
     seed = repr((draft.severity, draft.title, draft.facts, draft.text, known))
@@ -82,7 +82,7 @@ def _if_new(state: EngineState, draft: Message) -> Message | None:
     return msgspec.structs.replace(draft, version=version, thread=lines, offers=made)
 
 
-def _incident(state: EngineState, incident: Incident, at: datetime) -> Message | None:
+def of_incident(state: EngineState, incident: Incident, at: datetime) -> Message | None:
     silence = state.silence_of(incident.id) if incident.state in _OPEN else None
     if (told := state.told.get(incident.id)) is None:
         young = (at - incident.opened_at).total_seconds() < state.policy.group_wait_s
@@ -267,15 +267,16 @@ def _over(state: EngineState, key: str, title: str, at: datetime) -> Message | N
 
 
 def digest(state: EngineState, at: datetime) -> list[AnyEffect]:
-    """What still fails, in one message that is edited each time; nothing while nothing fails."""
+    """What still fails, in a message of its own each time; nothing while nothing fails."""
+    for key in [key for key in state.told if key.startswith(DIGEST)]:
+        del state.told[key]  # it is never edited
     incidents = [i for i in correlate.open_incidents(state.book) if i.id not in state.hushed]
     if not incidents:
-        draft = _over(state, DIGEST, "Nothing fails any more", at)
-    else:
-        lines = [f"{i.root.name} since {i.opened_at:%Y-%m-%d %H:%M} UTC ({i.id}{_whose(i)})" for i in incidents]
-        title = f"Still failing now: {len(incidents)}"
-        draft = Message(key=DIGEST, version=0, severity="info", title=title, at=at, text=names(lines))
-    told = _if_new(state, draft) if draft is not None else None
+        return []
+    lines = [f"{i.root.name} since {i.opened_at:%Y-%m-%d %H:%M} UTC ({i.id}{_whose(i)})" for i in incidents]
+    title = f"Digest: {len(incidents)} still failing"
+    key = f"{DIGEST}-{at:%Y%m%dT%H%M%S}"
+    told = if_new(state, Message(key=key, version=0, severity="info", title=title, at=at, text=names(lines)))
     return [Tell(message=told)] if told is not None else []
 
 

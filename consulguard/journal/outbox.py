@@ -19,6 +19,7 @@ from consulguard.journal.store import JournalSettings
 from consulguard.model import JsonObject, Message, OutboxRow
 
 PENDING, SENT, FAILED = "pending", "sent", "failed"
+FOLDED = "folded"  # told with others in one message, and by itself again with its next news, unless it is over
 
 _COLUMNS = "id, channel, key, rev, message, told, skipped, attempts, due, ref, version, digest, state"
 
@@ -59,11 +60,13 @@ def put(
 
 def due(con: sqlite3.Connection, channel: str, limit: int) -> list[OutboxRow]:
     """Pending rows, soonest first, then in the order they began to wait. One that cannot be read is given up."""
+    return rows(con, "channel = ? AND state = ? ORDER BY due, queued", (channel, PENDING), limit)
+
+
+def rows(con: sqlite3.Connection, which: str, values: tuple[str | int, ...], limit: int) -> list[OutboxRow]:
+    """The rows a condition names, without those that cannot be read."""
     found = []
-    for raw in con.execute(
-        f"SELECT {_COLUMNS} FROM outbox WHERE channel = ? AND state = ? ORDER BY due, queued LIMIT ?",
-        (channel, PENDING, limit),
-    ).fetchall():
+    for raw in con.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {which} LIMIT ?", (*values, limit)).fetchall():
         try:
             kept = msgspec.convert(dict(zip(_Kept.__struct_fields__, raw, strict=True)), _Kept)
             found.append(_row(kept))
@@ -160,8 +163,8 @@ def _coalesce(
     """
     earlier = _decode(kept.message)
     skipped, thread = _room(earlier.thread if earlier else (), message.thread, settings.thread_lines)
-    waiting = kept.state == PENDING
-    if waiting and kept.due and not kept.attempts and kept.ref == b"{}" and message.severity == "resolved":
+    waiting, over = kept.state == PENDING, message.severity == "resolved"
+    if over and waiting and kept.due and not kept.attempts and kept.ref == b"{}":
         con.execute("DELETE FROM outbox WHERE id = ?", (kept.id,))
         return
     con.execute(
@@ -170,11 +173,11 @@ def _coalesce(
         (
             message.version,
             digest,
-            PENDING,
+            FOLDED if kept.state == FOLDED and over else PENDING,
             _encode(message, thread),
             skipped,
             skipped,
-            message.severity == "resolved",
+            over,
             kept.due if waiting else _held(message, kept.channel),
             kept.attempts if waiting else 0,
             kept.id,

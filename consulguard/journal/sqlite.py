@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from consulguard.errors import StoreCorrupt, StoreUnavailable
-from consulguard.journal import chain, outbox, rows
+from consulguard.journal import chain, crowd, outbox, rows
 from consulguard.journal.db import integrity
 from consulguard.journal.session import Session
 from consulguard.journal.store import Draft, JournalSettings, Report
-from consulguard.model import Entry, JsonObject, Message, OutboxRow
+from consulguard.model import Entry, JsonObject, Message, OutboxRow, StillOpen
 
 T = TypeVar("T")
 
@@ -175,6 +175,27 @@ class SqliteStore:
         self, row: OutboxRow, reason: str, retry_at: datetime | None, ref: JsonObject | None = None
     ) -> None:
         await self._do("note what failed", lambda con: outbox.failed(con, row, reason, retry_at, ref), write=True)
+
+    async def outbox_open(self, channel: str, board: str, most: int) -> StillOpen:
+        return await self._do(
+            "read the outbox", lambda con: crowd.still_open(con, channel, board, most), write=True
+        )
+
+    async def outbox_crowd(self, channel: str, keep: int, now: datetime) -> list[OutboxRow]:
+        return await self._do("read the outbox", lambda con: crowd.crowd(con, channel, keep, now), write=True)
+
+    async def outbox_add(
+        self,
+        channel: str,
+        message: Message,
+        *,
+        folded: Sequence[OutboxRow] = (),
+        not_before: datetime | None = None,
+    ) -> None:
+        def add(con: sqlite3.Connection) -> None:
+            crowd.add(con, channel, message, folded, not_before, self._settings)
+
+        await self._do("write the outbox", add, write=True)
 
     async def outbox_counts(self) -> dict[str, int]:
         return await self._do("read the outbox", outbox.counts)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from consulguard.model import Entry, JsonObject, Message, OutboxRow, Value
+from consulguard.model import Entry, JsonObject, Message, OutboxRow, StillOpen, Value
 
 
 class Draft(Value, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class JournalSettings(Value, frozen=True, kw_only=True):
     busy_s: float = 5.0  # how long SQLite waits for another connection's lock
     chunk: int = 500  # entries read from disk at once
     outbox_pending: int = 1000  # keys waiting per channel; beyond it the oldest resolved one is dropped
-    outbox_kept: int = 5000  # told or failed keys kept per channel, so that their messages can be edited
+    outbox_kept: int = 12_000  # told or failed keys kept per channel, so that their messages can be edited
     thread_lines: int = 500  # lines waiting for one key's thread; beyond it the oldest are left out
 
 
@@ -97,6 +97,31 @@ class Store(Protocol):
         self, row: OutboxRow, reason: str, retry_at: datetime | None, ref: JsonObject | None = None
     ) -> None:
         """``row`` was not told. ``retry_at`` None: not to be tried again before a newer version."""
+        ...
+
+    async def outbox_open(self, channel: str, board: str, most: int) -> StillOpen:
+        """What still fails, as far as this channel is concerned: the first ``most``, and the row ``board``."""
+        ...
+
+    async def outbox_crowd(self, channel: str, keep: int, now: datetime) -> list[OutboxRow]:
+        """Incidents nobody was told of and that ask nobody, where more than ``keep`` wait; else nothing.
+
+        One that is held at ``now`` does not wait.
+        """
+        ...
+
+    async def outbox_add(
+        self,
+        channel: str,
+        message: Message,
+        *,
+        folded: Sequence[OutboxRow] = (),
+        not_before: datetime | None = None,
+    ) -> None:
+        """One more message for this channel alone, in one commit with what it tells for ``folded``.
+
+        A folded row that changed meanwhile stays. It is told by itself with its next news, unless that is its end.
+        """
         ...
 
     async def outbox_counts(self) -> Mapping[str, int]:

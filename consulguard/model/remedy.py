@@ -331,3 +331,11 @@ class OutboxRow(Value, frozen=True, kw_only=True):
     attempts: int = 0  # failed tries since the last success
     retry_at: datetime | None = None  # None: at once
     ref: JsonObject = {}  # what the channel needs to find its message again (Slack: channel, ts)
+
+
+class StillOpen(Value, frozen=True, kw_only=True):
+    """What a channel's board shows: incidents whose newest message is not their resolution."""
+
+    total: int
+    rows: tuple[OutboxRow, ...] = ()  # the first few
+    board: OutboxRow | None = None  # as it was last written

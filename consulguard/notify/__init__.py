@@ -2,6 +2,6 @@
 
 from consulguard.notify.base import Notifier, Told
 from consulguard.notify.console import ConsoleNotifier
-from consulguard.notify.outbox import OutboxSettings, OutboxWorker
+from consulguard.notify.outbox import OutboxSettings, OutboxWorker, Pace
 
-__all__ = ["ConsoleNotifier", "Notifier", "OutboxSettings", "OutboxWorker", "Told"]
+__all__ = ["ConsoleNotifier", "Notifier", "OutboxSettings", "OutboxWorker", "Pace", "Told"]

@@ -14,11 +14,12 @@ from consulguard.clock import Clock
 from consulguard.errors import Final, NotifyUnavailable, StoreUnavailable, Temporary
 from consulguard.model import JsonObject, OutboxRow, Value
 from consulguard.notify.base import Notifier, Told
+from consulguard.notify.crowd import Crowd, CrowdStore
 
 log = structlog.get_logger(__name__)
 
 
-class OutboxStore(Protocol):
+class OutboxStore(CrowdStore, Protocol):
     """The part of a journal this room needs."""
 
     async def outbox_due(self, channel: str, limit: int) -> list[OutboxRow]: ...
@@ -38,9 +39,28 @@ class OutboxSettings(Value, frozen=True, kw_only=True):
     backoff_s: float = 2.0  # after the first failure; doubled with each further one
     backoff_max_s: float = 300.0
     idle_s: float = 60.0  # looks at the outbox at least this often, even if nobody pokes
+    crowd: int = 0  # more new incidents than this, waiting, are told together; 0: always one by one
+    board_s: float = 0.0  # between two edits of the board; 0: no board
 
 
 DEFAULTS = OutboxSettings()
+
+
+class Pace:
+    """When a channel may be told something again. Receivers that tell the same channel share one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._not_before = clock.monotonic()
+
+    def wait_s(self) -> float:
+        """Seconds to wait; 0 or less: now."""
+        return self._not_before - self._clock.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        """Nothing more for so long."""
+        self._not_before = max(self._not_before, self._clock.monotonic() + seconds)
+
 
 # What a careless plug-in lets through. It delays its own channel, and nothing else.
 PLUGIN_ERRORS = (
@@ -74,7 +94,8 @@ class OutboxWorker:
         self._settings = settings
         self._observe = observe
         self._poked = asyncio.Event()
-        self._not_before = clock.monotonic()
+        self.pace = Pace(clock)  # its own, until it is given one to share
+        self._crowd = Crowd(store, notifier.name, clock, most=settings.crowd, every_s=settings.board_s)
         self._owed: tuple[OutboxRow, Told] | None = None  # told, but not yet noted in the store
         self.counts = {"sent": 0, "failed": 0, "given_up": 0}
 
@@ -97,9 +118,15 @@ class OutboxWorker:
 
     async def turn(self) -> float:
         """Deliver what is due, at most one message; returns how many seconds may pass until the next turn."""
+        news = self._poked.is_set()
         self._poked.clear()
         await self._note()
-        wait = self._not_before - self._clock.monotonic()
+        await self._crowd.fold()
+        again = await self._crowd.refresh(news=news)
+        return min(again, await self._next())
+
+    async def _next(self) -> float:
+        wait = self.pace.wait_s()
         if wait > 0:
             return wait
         rows = await self._store.outbox_due(self._notifier.name, 1)
@@ -110,9 +137,9 @@ class OutboxWorker:
             early = (row.retry_at - self._clock.now()).total_seconds()
             if early > 0:
                 return min(early, self._settings.idle_s)
-        self._not_before = self._clock.monotonic() + self._settings.interval_s
+        self.pace.rest(self._settings.interval_s)
         await self._deliver(row)
-        return max(0.0, self._not_before - self._clock.monotonic())
+        return max(0.0, self.pace.wait_s())
 
     async def _deliver(self, row: OutboxRow) -> None:
         try:
@@ -146,6 +173,7 @@ class OutboxWorker:
             row, said = self._owed
             await self._store.outbox_sent(row, said.ref, lines=said.lines, done=said.done)
             self._owed = None
+            self._crowd.told(row)
 
     async def _later(self, row: OutboxRow, error: Temporary) -> None:
         """A wait the channel asks for is for the whole channel; our own back-off is the row's."""
@@ -153,7 +181,7 @@ class OutboxWorker:
             error = NotifyUnavailable(str(error))
         asked, ref = error.retry_after_s, None if error.ref is None else dict(error.ref)
         if error.for_all:
-            self._not_before = max(self._not_before, self._clock.monotonic() + asked)
+            self.pace.rest(asked)
         pause = max(asked, self._backoff(row.attempts + 1))
         self.counts["failed"] += 1
         log.warning(

@@ -53,7 +53,7 @@ class Scene:
                 self._register(name, number)
         self.configure(console=False)
 
-    def configure(self, *, console: bool) -> None:
+    def configure(self, *, console: bool, board: str = "0s") -> None:
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "note.yaml").write_text(NOTE)
         token = self.folder / "token"
@@ -61,7 +61,7 @@ class Scene:
         token.chmod(0o600)
         config = FAST | {
             "consul": {"http_addr": self.consul.address},
-            "notify": {"group_wait": "1s", "console": console},
+            "notify": {"group_wait": "1s", "console": console, "board_interval": board},
             "slack": {
                 "enabled": True,
                 "channel": "#incidents",
@@ -250,3 +250,22 @@ async def test_a_death_before_the_news_is_out_loses_nothing(scene: Scene) -> Non
         await all_told(scene, running)
     assert scene.parent().text == "[RESOLVED] pay: root cause"
     assert scene.lines() == list(log)
+
+
+async def test_the_board_is_beside_the_incidents_and_green_in_the_end(scene: Scene) -> None:
+    scene.configure(console=False, board="1s")
+
+    def board() -> list[str]:
+        return [m.text for m in scene.slack.parents() if "fail" in m.text]
+
+    async with scene.daemon() as running:
+        scene.set("critical", "pay-2", "mail-1")
+        await scene.until(lambda: board() == ["[CRITICAL] Still failing now: 2"])
+        scene.set("passing", "pay-2", "mail-1")
+        await scene.until(lambda: board() == ["[RESOLVED] Nothing fails now"])
+        await service.drained(running)
+    assert sorted(m.text for m in scene.slack.parents()) == [
+        "[RESOLVED] Nothing fails now",
+        "[RESOLVED] mail: root cause",
+        "[RESOLVED] pay: root cause",
+    ]

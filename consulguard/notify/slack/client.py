@@ -24,7 +24,7 @@ from consulguard.errors import NotifyRefused, NotifyUnavailable
 from consulguard.model import JsonObject, OutboxRow, Value
 from consulguard.notify.base import Told
 from consulguard.notify.slack import render, seen
-from consulguard.notify.slack.seen import Blind, Seen
+from consulguard.notify.slack.seen import Blind, Mark, Seen
 
 # A person can mend these while we wait; the newest version is told then.
 _MENDABLE = {
@@ -84,6 +84,11 @@ class SlackNotifier:
         self._client: AsyncWebClient | None = None
         self._seen = Seen(settings.channel, self._ask)
         self._earlier: dict[str, str] | None = None  # incident -> ts of its message, before this process
+
+    @property
+    def place(self) -> str:
+        """What has a pace of its own: a channel of a Slack."""
+        return f"{self._settings.base_url} {self._settings.channel}"
 
     async def deliver(self, row: OutboxRow) -> Told:
         """Post or edit the message first, then its thread, one of these each time."""
@@ -150,18 +155,21 @@ class SlackNotifier:
 
     async def _shown(self, row: OutboxRow) -> JsonObject | None:
         """The row's message where it is there: by the attempt's nonce, or as another process left it."""
-        nonce, parents = row.ref.get("nonce"), []
-        if nonce or (self._earlier is None and row.message.incident is not None):
-            try:
-                parents = await self._seen.parents()
-            except Blind:
-                self._earlier = self._earlier or {}
-                raise
-        if parents and self._earlier is None:
-            self._earlier = {mark.incident: ts for ts, mark in reversed(parents) if mark.incident}
+        nonce, first = row.ref.get("nonce"), self._earlier is None and row.message.incident is not None
+        parents = await self._parents() if nonce or first else []
         found = next((ts for ts, mark in parents if mark.nonce == nonce), "")
         found = found or (self._earlier or {}).pop(row.key, "")
         return {"channel": await self._seen.id(), "ts": found} if found else None
+
+    async def _parents(self) -> list[tuple[str, Mark]]:
+        try:
+            parents = await self._seen.parents()
+        except Blind:
+            self._earlier = self._earlier or {}
+            raise
+        if self._earlier is None:
+            self._earlier = {mark.incident: ts for ts, mark in reversed(parents) if mark.incident}
+        return parents
 
     async def _answered(self, row: OutboxRow) -> JsonObject | None:
         nonce = row.ref.get("nonce")

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from consulguard.errors import StaleEpoch, StoreUnavailable
 from consulguard.journal import Draft, JournalSettings, SqliteStore, Store
+from consulguard.model import Message, Offer
 
-from tests.support.messages import START, draft, message
+from tests.support.messages import START, draft, incident, message
 
 Maker = Callable[[], Store]
 SETTINGS = JournalSettings(chunk=7, outbox_pending=5, outbox_kept=6, thread_lines=8)
@@ -285,3 +286,80 @@ async def test_verify_tells_the_mark_and_accept_names_the_end(store: Store) -> N
     with pytest.raises(ValueError):
         await store.accept(2)
     await store.accept(3)
+
+
+# ---- much at once
+
+
+def incident_news(number: int, version: int = 1, *, severity: str = "critical", asks: bool = False) -> Message:
+    told = message(f"inc-{number}", version, severity=severity, thread=(f"{number}.{version}",))
+    offers = (Offer(id=f"{number}", verb="approve"),) if asks else ()
+    return msgspec.structs.replace(told, incident=incident(), offers=offers)
+
+
+async def keys_due(store: Store, channel: str = "slack") -> list[str]:
+    return [row.key for row in await store.outbox_due(channel, 20)]
+
+
+async def test_a_crowd_is_what_nobody_was_told_of_and_asks_nobody(store: Store) -> None:
+    await store.append([], [incident_news(1), message("storm"), incident_news(2, asks=True), incident_news(3)])
+    [first, *_] = await store.outbox_due("slack", 1)
+    await store.outbox_sent(first, {"ts": "1"})
+    await store.append([], [incident_news(1, 2)])
+    assert await store.outbox_crowd("slack", 2, START) == []
+    assert [row.key for row in await store.outbox_crowd("slack", 0, START)] == ["inc-3"]
+    assert await store.outbox_crowd("pager", 0, START) == []
+
+
+async def test_what_is_told_together_rests_until_it_has_news(store: Store) -> None:
+    await store.append([], [incident_news(n) for n in (1, 2, 3)])
+    folded = await store.outbox_crowd("slack", 1, START)
+    await store.append([], [incident_news(2, 2)])  # news that came meanwhile are not taken along
+    await store.outbox_add("slack", message("summary-1"), folded=folded)
+    assert await keys_due(store) == ["inc-2", "summary-1"]
+    assert await keys_due(store, "console") == ["inc-1", "inc-2", "inc-3"]
+    await store.append([], [incident_news(1, 2), incident_news(3, 2, severity="resolved")])
+    assert sorted(await keys_due(store)) == ["inc-1", "inc-2", "summary-1"]
+    [row] = [row for row in await store.outbox_due("slack", 20) if row.key == "inc-1"]
+    assert (row.message.version, row.message.thread) == (2, ("1.1", "1.2"))
+
+
+async def test_what_is_added_waits_as_long_as_it_is_told_to(store: Store) -> None:
+    later = START + timedelta(hours=1)
+    await store.outbox_add("slack", message("board", title="one"), not_before=later)
+    [row] = await store.outbox_due("slack", 5)
+    assert row.retry_at == later
+    assert await store.outbox_due("console", 5) == []
+    await store.outbox_sent(row, {"ts": "1"})
+    await store.outbox_add("slack", message("board", title="one"))
+    assert await store.outbox_due("slack", 5) == []  # it reads the same
+    await store.outbox_add("slack", message("board", title="two"))
+    [row] = await store.outbox_due("slack", 5)
+    assert (row.ref, row.message.title, row.retry_at) == ({"ts": "1"}, "two", None)
+
+
+async def test_the_open_ones_are_counted_and_the_first_few_shown(make: Maker) -> None:
+    store = make()
+    await store.open()
+    await store.append([], [incident_news(n) for n in (1, 2, 3)] + [message("storm")])
+    await store.outbox_add("slack", message("board"))
+    await store.append([], [incident_news(1, 2, severity="resolved")])
+    await store.close()
+    store = make()
+    await store.open()
+    found = await store.outbox_open("slack", "board", 1)
+    assert (found.total, [row.key for row in found.rows]) == (2, ["inc-2"])
+    assert found.board is not None
+    assert found.board.message == message("board")
+    nothing = await store.outbox_open("pager", "board", 1)
+    assert (nothing.total, nothing.rows, nothing.board) == (0, (), None)
+    await store.close()
+
+
+async def test_what_a_route_holds_is_neither_in_a_crowd_nor_open_here(store: Store) -> None:
+    later = START + timedelta(hours=1)
+    held = msgspec.structs.replace(incident_news(1), holds={"slack": later})
+    await store.append([], [held, incident_news(2)])
+    assert [row.key for row in await store.outbox_crowd("slack", 0, START)] == ["inc-2"]
+    assert [row.key for row in await store.outbox_crowd("slack", 1, later)] == ["inc-1", "inc-2"]
+    assert (await store.outbox_open("slack", "board", 5)).total == 1
