@@ -218,7 +218,10 @@ def user_info(space: Workspace, args: JsonDict) -> JsonDict:
 def usergroups(space: Workspace, args: JsonDict) -> JsonDict:
     disabled = str(args.get("include_disabled", "")).lower() in ("1", "true")
     found = [g for g in space.usergroups.values() if disabled or not g.disabled]
-    return {"usergroups": [{"id": g.id, "handle": g.handle, "name": g.handle} for g in found]}
+    rows: list[JsonDict] = [{"id": g.id, "handle": g.handle, "name": g.handle, "date_delete": 0} for g in found]
+    if str(args.get("include_users", "")).lower() in ("1", "true"):
+        rows = [{**row, "users": list(g.users)} for row, g in zip(rows, found, strict=True)]
+    return {"usergroups": rows}
 
 
 def usergroup_users(space: Workspace, args: JsonDict) -> JsonDict:
