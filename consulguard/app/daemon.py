@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -56,6 +56,7 @@ HEAVY = 500  # things not passing, or observations in a turn: from here on the s
 SNAPSHOT_EVERY = 5_000  # entries
 PARK_POLL_S = 0.05
 REPLAY_S = 2.0  # of stepping, which a restart would have to repeat; not in a crowd, whose snapshots are heavy
+T = TypeVar("T")
 log = structlog.get_logger("consulguard.app")
 
 
@@ -154,6 +155,11 @@ class Daemon:
         self._answers[key] = asyncio.get_running_loop().create_future()
         await self._inbox.put(event)
         return await self._answers[key]
+
+    async def ask(self, question: Callable[[EngineState], T]) -> T:
+        """What the state says between two turns; ``question`` only reads, and keeps nothing that changes."""
+        async with self._turning:
+            return question(self.state)
 
     async def park(self, within_s: float, hurry: Callable[[], bool]) -> None:
         """Let nothing go any more, and wait until what is under way has ended and is journaled.

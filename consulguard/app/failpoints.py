@@ -5,7 +5,8 @@
 They exist to prove what happens when we die at the worst moment; without the variable they do nothing.
 
 The points, in the order they are passed: ``app.after_journal`` (each commit), ``app.after_intent`` (a commit that
-holds an intent), ``act.before_send``, ``act.after_send``, ``app.before_result``.
+holds an intent), ``act.before_send``, ``act.after_send``, ``app.before_result``. Beside
+them ``chat.acknowledged``: a click has been acknowledged and nothing else.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import structlog
 
 from consulguard import registry
 from consulguard.app import calendar, measures, wiring
+from consulguard.app.chat import chatting
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.dead_man import DeadMan, Pulse
 from consulguard.app.desk import Desk
@@ -109,7 +110,7 @@ async def standing(
         reloader = Reloader(loaded, given, daemon.reconfigure, clock)
         open_doors = doors(loaded, _handler(loaded, daemon), _sights(loaded, daemon, measured.metrics, reloader))
         with watched:
-            async with open_doors, _tasks(daemon, workers, reloader, loaded):
+            async with open_doors, _tasks(daemon, workers, reloader, loaded), chatting(loaded, daemon):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
 
 

@@ -32,6 +32,8 @@ class Loaded:
     path: Path | None  # None: no file, defaults only
     consul_token: str = field(default="", repr=False)
     slack_token: str = field(default="", repr=False)
+    slack_app_token: str = field(default="", repr=False)
+    slack_signing_secret: str = field(default="", repr=False)
 
     @property
     def folder(self) -> Path:
@@ -96,8 +98,15 @@ def load(named: str | None = None, flags: Overlay | None = None, env: Mapping[st
         config=config,
         path=path.absolute() if path is not None and document.source != "stdin" else None,
         consul_token="" if ("consul", "token_file") in overlay else env.get("CONSUL_HTTP_TOKEN", ""),
-        slack_token="" if ("slack", "bot_token_file") in overlay else env.get("SLACK_BOT_TOKEN", ""),
+        slack_token=_value(env, "SLACK_BOT_TOKEN", "bot_token_file", overlay),
+        slack_app_token=_value(env, "SLACK_APP_TOKEN", "app_token_file", overlay),
+        slack_signing_secret=_value(env, "SLACK_SIGNING_SECRET", "signing_secret_file", overlay),
     )
+
+
+def _value(env: Mapping[str, str], name: str, setting: str, overlay: Overlay) -> str:
+    """One of Slack's secrets in the environment, unless a file for it was given there or as a flag."""
+    return "" if ("slack", setting) in overlay else env.get(name, "")
 
 
 def _read(path: Path | None) -> Document:

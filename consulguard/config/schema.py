@@ -103,6 +103,12 @@ def _listen(value: str) -> str:
     return value
 
 
+def _app_id(value: str) -> str:
+    if value and _APP_ID.fullmatch(value) is None:
+        raise _wrong(f"{shorten(value)} is not the id of a Slack app (A and capitals or digits)")
+    return value
+
+
 def _ssh_host(value: str) -> str:
     try:
         split_host(value)
@@ -120,6 +126,7 @@ def split_host(value: str, port: int = 22) -> tuple[str, int]:
 
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*))(?::([0-9]{1,5}))?")
+_APP_ID = re.compile(r"A[A-Z0-9]{1,31}")
 _TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 _BASE_URL = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~-]+)*/?")
@@ -260,6 +267,17 @@ class Slack(Section):
     dashboard_url: Annotated[str, AfterValidator(_dashboard)] = Field(
         "", description="For the menu; {service}, {node}, {datacenter} and {incident} are filled in. Empty: none."
     )
+    app_id: Annotated[str, AfterValidator(_app_id)] = Field(
+        "", description="The app's id (A...); what another app sends is refused. Needed for commands and buttons."
+    )
+    app_token_file: SecretFile = Field(
+        "", description="File with the app-level token (xapp-...), for Socket Mode."
+    )
+    socket_mode: bool = Field(True, description="Whether an app token, where there is one, is used.")
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "", description="host:port for Slack's signed requests, instead of or besides Socket Mode. Empty: off."
+    )
+    signing_secret_file: SecretFile = Field("", description="File with the signing secret, for slack.listen.")
     api_url: str = Field("https://slack.com/api/", description="Another address only for tests and proxies.")
 
 

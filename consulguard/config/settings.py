@@ -112,10 +112,10 @@ def _token(loaded: Loaded) -> TokenSource | None:
     name = loaded.config.consul.token_file
     if loaded.consul_token:
         return TokenSource(loaded.consul_token)
-    return _token_file(loaded, name, "the Consul token file") if name else None
+    return token_file(loaded, name, "the Consul token file") if name else None
 
 
-def _token_file(loaded: Loaded, name: str, what: str) -> TokenSource:
+def token_file(loaded: Loaded, name: str, what: str) -> TokenSource:
     """A token that follows its file. Raises ConfigError when the file is not one to trust."""
     path = loaded.resolve(name)
     read_secret(path, what)
@@ -191,7 +191,7 @@ def _prometheus(loaded: Loaded) -> Prometheus | None:
     ca = _pem(loaded, given.ca_file, "the CA file of Prometheus")
     return Prometheus(
         address=given.address,
-        token=_token_file(loaded, given.token_file, "the Prometheus token file") if given.token_file else None,
+        token=token_file(loaded, given.token_file, "the Prometheus token file") if given.token_file else None,
         ssl=_trusting(ca, "actions.prometheus.ca_file") if ca else True,
         timeout_s=given.timeout,
     )
@@ -278,7 +278,7 @@ def slack_token(loaded: Loaded) -> TokenSource:
         return TokenSource(loaded.slack_token)
     if not name:
         raise ConfigError("slack.enabled needs slack.bot_token_file or $SLACK_BOT_TOKEN", where="slack")
-    return _token_file(loaded, name, "the Slack token file")
+    return token_file(loaded, name, "the Slack token file")
 
 
 def secret(loaded: Loaded, name: str, what: str) -> TokenSource:
@@ -291,7 +291,7 @@ def heartbeat_url(loaded: Loaded) -> TokenSource | None:
     name = loaded.config.notify.heartbeat_url_file
     if not name:
         return None
-    source = _token_file(loaded, name, "the heartbeat URL file")
+    source = token_file(loaded, name, "the heartbeat URL file")
     try:
         parts = urlsplit(source.get())
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

@@ -19,6 +19,7 @@ MANY_PARAMETERS: dict[str, str] = {
 }
 BROAD_EXCEPTS = {
     "consulguard/act/runner.py": "the lane's door: a plug-in's bug becomes a result",
+    "consulguard/app/chat/room.py": "the chat's door: a bug in an answer must not end what repairs",
     "consulguard/watch/feed.py": "the watcher's door: a bug in one feed becomes an untrusted view",
 }
 
