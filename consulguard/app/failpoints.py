@@ -6,7 +6,8 @@ They exist to prove what happens when we die at the worst moment; without the va
 
 The points, in the order they are passed: ``app.after_journal`` (each commit), ``app.after_intent`` (a commit that
 holds an intent), ``act.before_send``, ``act.after_send``, ``app.before_result``. Beside
-them ``chat.acknowledged``: a click has been acknowledged and nothing else.
+them ``chat.acknowledged`` (a click was acknowledged, and nothing else) and ``chat.decided`` (it is in the journal,
+and was not answered).
 """
 
 from __future__ import annotations

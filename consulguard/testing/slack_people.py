@@ -179,14 +179,25 @@ class SlackPeople:
         }
         if delivery.tries > 1:
             envelope |= {"retry_attempt": delivery.tries - 1, "retry_reason": "timeout"}
-        if not self._sockets:
-            raise ConnectionError("nobody is connected")
-        self._turn += 1
         waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._acks[envelope["envelope_id"]] = waiting
-        await self._sockets[self._turn % len(self._sockets)].send_json(envelope)
+        await self._to_one(envelope)
         async with asyncio.timeout(ACK_S * 10):  # a slow machine is no fault; latency_s has what it took
             return await waiting
+
+    async def _to_one(self, envelope: JsonDict) -> None:
+        """To the next connection that takes it. Raises ConnectionError when there is none."""
+        while self._sockets:
+            self._turn += 1
+            socket = self._sockets[self._turn % len(self._sockets)]
+            try:
+                await socket.send_json(envelope)
+            except ConnectionError:
+                if socket in self._sockets:
+                    self._sockets.remove(socket)
+            else:
+                return
+        raise ConnectionError("nobody is connected")
 
     # ---- HTTP
 

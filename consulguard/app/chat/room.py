@@ -55,19 +55,18 @@ class Room:
         web: SlackWeb,
         people: People,
         actions: Mapping[str, Action[Any]],
-        began: Callable[[], None] = lambda: None,
+        failpoint: Callable[[str], None] = lambda name: None,
     ) -> None:
-        """``began`` is called with each envelope that has been acknowledged and not been worked on yet."""
         self._bot = bot
         self._desk = desk
         self._web = web
         self._people = people
         self._actions = actions
-        self._began = began
+        self._failpoint = failpoint
         self._mouth = Mouth(web)
 
     async def handle(self, envelope: Envelope) -> None:
-        self._began()
+        self._failpoint("chat.acknowledged")
         if envelope.kind is Kind.CLICK and envelope.value in LINKS:
             return
         try:
@@ -202,6 +201,7 @@ class Room:
         verb = offer.verb if offer is not None else UNKNOWN
         args = {"offer": offer_id[:64], **given} | ({"verb": verb} if offer is not None else {})
         reply = await self._desk.say(caller, "click", args, who=_who(caller), verb=verb)
+        self._failpoint("chat.decided")
         await self._answer(caller, place, verb, reply)
 
     async def _answer(self, caller: Caller, place: Place, verb: str, reply: Reply | None) -> None:

@@ -82,8 +82,7 @@ async def chatting(loaded: Loaded, daemon: Daemon) -> AsyncIterator[Inbox | None
     clock, slack = daemon.rooms.clock, SlackWeb(chosen.bot_token, chosen.api_url)
     desk = Desk(daemon.command, settings.access(loaded))
     people = People(slack, clock, chosen.app, partial(_groups_named, daemon, desk))
-    began = partial(daemon.rooms.failpoint, "chat.acknowledged")
-    hall = Hall(Room(daemon, desk, slack, people, wiring.actions(), began))
+    hall = Hall(Room(daemon, desk, slack, people, wiring.actions(), daemon.rooms.failpoint))
 
     def doors(group: asyncio.TaskGroup) -> None:
         if chosen.app_token is not None:
