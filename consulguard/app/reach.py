@@ -20,7 +20,7 @@ async def receiver_findings(loaded: Loaded, timeout_s: float) -> list[Finding]:
             case "alertmanager":
                 found.append(_finding(name, "answers", await _asked(loaded, given, timeout_s)))
             case "apprise":
-                url = settings.secret(loaded, given.url_file, "the file with apprise's URL").get()
+                url = settings.token_file(loaded, given.url_file, "the file with apprise's URL").get()
                 good = await asyncio.to_thread(understood, url)
                 found.append(_finding(name, "apprise understands its URL", "" if good else "is no URL of apprise"))
             case _:
@@ -34,7 +34,7 @@ def _finding(name: str, good: str, bad: str) -> Finding:
 
 async def _asked(loaded: Loaded, given: Receiver, timeout_s: float) -> str:
     """What is wrong with an Alertmanager; empty: it answers."""
-    token = settings.secret(loaded, given.token_file, "the token file").get() if given.token_file else ""
+    token = settings.token_file(loaded, given.token_file, "the token file").get() if given.token_file else ""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     limit = aiohttp.ClientTimeout(total=timeout_s)
     try:

@@ -64,11 +64,11 @@ def _receiver(loaded: Loaded, name: str, clock: Clock) -> list[Notifier]:
         case "slack":
             return [_slack(loaded, given.channel, full)]
         case "apprise":
-            url = settings.secret(loaded, given.url_file, "the file with apprise's URL")
+            url = settings.token_file(loaded, given.url_file, "the file with apprise's URL")
             return [_made("apprise", AppriseSettings(name=full), url.get)]
         case "alertmanager":
             wanted = AlertmanagerSettings(name=full, url=given.url, refresh_s=given.refresh)
-            token = settings.secret(loaded, given.token_file, "the token file") if given.token_file else None
+            token = settings.token_file(loaded, given.token_file, "the token file") if given.token_file else None
             return [_made("alertmanager", wanted, clock, token.get if token else None)]
         case _:
             return []

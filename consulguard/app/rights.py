@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiohttp
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
-
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
 from consulguard.errors import ActionRefused, BadAnswer, ConsulRefused, ConsulUnavailable, NotSent
@@ -74,23 +70,3 @@ async def prometheus_rights(loaded: Loaded, timeout_s: float) -> list[Finding]:
     except (NotSent, ActionRefused) as error:
         return [Finding(area="prometheus", ok=False, text=f"{error}; check actions.prometheus")]
     return [Finding(area="prometheus", ok=asked.ok is True, text=f"{prometheus.address} answers: {asked.text}")]
-
-
-async def slack_rights(loaded: Loaded, timeout_s: float) -> list[Finding]:
-    """Whether the bot token works and may see the channel."""
-    if not loaded.config.slack.enabled:
-        return []
-    slack = loaded.config.slack
-    client = AsyncWebClient(
-        token=settings.slack_token(loaded).get(), base_url=slack.api_url, timeout=int(timeout_s) or 1
-    )
-    try:
-        who = await client.auth_test()
-        return [Finding(area="slack", ok=True, text=f"signed in as {who.get('user')} in {who.get('team')}")]
-    except SlackApiError as error:
-        reason = error.response.get("error", "unknown error")
-        return [
-            Finding(area="slack", ok=False, text=f"Slack refuses: {reason}; check the bot token and its scopes")
-        ]
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return [Finding(area="slack", ok=False, text=f"Slack cannot be reached: {error}")]

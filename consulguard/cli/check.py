@@ -7,7 +7,8 @@ from typing import Any
 
 from consulguard.app import configured
 from consulguard.app.reach import receiver_findings
-from consulguard.app.rights import Finding, consul_rights, prometheus_rights, slack_rights
+from consulguard.app.rights import Finding, consul_rights, prometheus_rights
+from consulguard.app.slack_rights import slack_rights
 from consulguard.cli import doors, printing
 from consulguard.cli.options import Options
 from consulguard.clock import SystemClock

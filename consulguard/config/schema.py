@@ -5,140 +5,32 @@ The published JSON Schema (docs/config.schema.json) is made from these models.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from consulguard.config.access import Access
 from consulguard.config.routing import Receiver, Route, TimeInterval
+from consulguard.config.values import (
+    Addresses,
+    Count,
+    SecretFile,
+    SomeCount,
+    SomeShare,
+    Words,
+    app_id,
+    base_url,
+    command,
+    dashboard,
+    listen,
+    namespace,
+    origin,
+    ssh_host,
+    wrong,
+)
 from consulguard.config.windows import ChangeWindow, WindowName
-from consulguard.consulapi import parse_address
-from consulguard.errors import ConfigError
 from consulguard.plan.duration import shorten
 from consulguard.plan.strict import Duration, Share, Size, SomeDuration, Strict
-
-
-def _wrong(sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("wrong", "{text}", {"text": sentence})
-
-
-def _some_share(value: float) -> float:
-    if value <= 0:
-        raise _wrong("must be more than 0%")
-    return value
-
-
-def _addresses(value: object) -> object:
-    """One address or a list of them; one without a scheme is taken as http, as Consul does."""
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not value or not all(isinstance(a, str) for a in value):
-        raise _wrong("must be an address (http://host:port or unix:///path), or a list of them")
-    found = [a if "://" in a else f"http://{a}" for a in value]
-    for address in found:
-        try:
-            parse_address(address)
-        except ConfigError as error:
-            raise _wrong(error.message) from None
-    return found
-
-
-def _secret_file(value: str) -> str:
-    """The name of a file. What looks like a secret itself is refused, and not repeated."""
-    if _TOKEN.fullmatch(value):
-        raise _wrong("this looks like a secret, not like the name of a file that holds one")
-    return value
-
-
-def _origin(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        plain = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        plain = False
-    if not plain or _ORIGIN.fullmatch(value) is None:
-        raise _wrong("must be scheme://host or scheme://host:port (http or https) and nothing more")
-    return value
-
-
-def _base_url(value: str) -> str:
-    """An address that paths can be put behind; empty stays empty."""
-    if value:
-        parts = urlsplit(value)
-        if _BASE_URL.fullmatch(value) is None or {".", ".."} & set(parts.path.split("/")):
-            raise _wrong("must be http(s)://host[:port], a path where the API has one, and nothing more")
-        _origin(f"{parts.scheme}://{parts.netloc}")
-    return value.rstrip("/")
-
-
-def _dashboard(value: str) -> str:
-    """A web address whose host is fixed; empty stays empty."""
-    if value and (_DASHBOARD.fullmatch(value) is None or len(value) > 2000):
-        raise _wrong("must be http(s)://host/path, with {service} and the like only behind the host")
-    return value
-
-
-def _command(value: str) -> str:
-    if not value.startswith("/"):
-        raise _wrong(f"{shorten(value)} is not an absolute path")
-    return value
-
-
-def _namespace(value: str) -> str:
-    if _NAMESPACE.fullmatch(value) is None:
-        raise _wrong(f"{shorten(value)} is not the name of a namespace")
-    if value == "kube-system":
-        raise _wrong("kube-system is never acted upon: the cluster lives on it")
-    return value
-
-
-def _listen(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 0
-    if value and not (colon and host and 0 < number < 65_536):
-        raise _wrong(f"{shorten(value)} is not host:port; write 127.0.0.1:9415, or 0.0.0.0:9415 for everybody")
-    return value
-
-
-def _app_id(value: str) -> str:
-    if value and _APP_ID.fullmatch(value) is None:
-        raise _wrong(f"{shorten(value)} is not the id of a Slack app (A and capitals or digits)")
-    return value
-
-
-def _ssh_host(value: str) -> str:
-    try:
-        split_host(value)
-    except ValueError:
-        raise _wrong(f"{shorten(value)} is not host, host:port or [address]:port") from None
-    return value
-
-
-def split_host(value: str, port: int = 22) -> tuple[str, int]:
-    """Host and port of ``host[:port]``; an IPv6 address stands in brackets. Raises ValueError."""
-    found = _HOST.fullmatch(value)
-    if found is None or not 0 < int(found[3] or port) < 65_536:
-        raise ValueError(value)
-    return found[1] or found[2], int(found[3] or port)
-
-
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9][A-Za-z0-9.-]*))(?::([0-9]{1,5}))?")
-_APP_ID = re.compile(r"A[A-Z0-9]{1,31}")
-_TOKEN = re.compile(r"xox[a-z]-.*|xapp-.*|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.DOTALL)
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
-_BASE_URL = re.compile(_ORIGIN.pattern + r"(/[A-Za-z0-9._~-]+)*/?")
-_DASHBOARD = re.compile(_ORIGIN.pattern + r"([/?#][!-~]*)?")
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_ADDRESSES = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-Count = Annotated[int, Field(ge=0, le=1_000_000)]
-SomeCount = Annotated[int, Field(ge=1, le=1_000_000)]
-SomeShare = Annotated[Share, AfterValidator(_some_share)]
-Addresses = Annotated[list[str], BeforeValidator(_addresses), WithJsonSchema(_ADDRESSES)]
-SecretFile = Annotated[str, AfterValidator(_secret_file)]
-Words = list[Annotated[str, Field(min_length=1)]]
 
 
 class Section(Strict):
@@ -232,7 +124,7 @@ class Guards(Section):
     def _known(cls, name: str, info: ValidationInfo) -> str:
         windows = info.data.get("windows", {name: None})
         if name and name not in windows:
-            raise _wrong(f"there is no window {shorten(name)} in guards.windows")
+            raise wrong(f"there is no window {shorten(name)} in guards.windows")
         return name
 
 
@@ -264,17 +156,17 @@ class Slack(Section):
     enabled: bool = Field(False, description="Tell in Slack.")
     channel: str = Field("", description="Channel id (C...) or #name.")
     bot_token_file: SecretFile = Field("", description="File with the bot token (xoxb-...).")
-    dashboard_url: Annotated[str, AfterValidator(_dashboard)] = Field(
+    dashboard_url: Annotated[str, AfterValidator(dashboard)] = Field(
         "", description="For the menu; {service}, {node}, {datacenter} and {incident} are filled in. Empty: none."
     )
-    app_id: Annotated[str, AfterValidator(_app_id)] = Field(
+    app_id: Annotated[str, AfterValidator(app_id)] = Field(
         "", description="The app's id (A...); what another app sends is refused. Needed for commands and buttons."
     )
     app_token_file: SecretFile = Field(
         "", description="File with the app-level token (xapp-...), for Socket Mode."
     )
     socket_mode: bool = Field(True, description="Whether an app token, where there is one, is used.")
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
+    listen: Annotated[str, AfterValidator(listen)] = Field(
         "", description="host:port for Slack's signed requests, instead of or besides Socket Mode. Empty: off."
     )
     signing_secret_file: SecretFile = Field("", description="File with the signing secret, for slack.listen.")
@@ -288,7 +180,7 @@ class Agents(Section):
 
 
 class HttpHost(Section):
-    url: Annotated[str, AfterValidator(_origin)] = Field(description="scheme://host[:port], nothing more.")
+    url: Annotated[str, AfterValidator(origin)] = Field(description="scheme://host[:port], nothing more.")
     private: bool = Field(False, description="Whether the name may resolve to a private or loopback address.")
     headers_file: SecretFile = Field(
         "", description="File of 'Name: value' lines sent with each request, never shown."
@@ -300,13 +192,13 @@ class Http(Section):
 
 
 class Exec(Section):
-    allowed_commands: list[Annotated[str, AfterValidator(_command)]] = Field(
+    allowed_commands: list[Annotated[str, AfterValidator(command)]] = Field(
         [], description="Absolute paths exec.run may start. Empty: none."
     )
 
 
 class Prometheus(Section):
-    address: Annotated[str, AfterValidator(_base_url)] = Field(
+    address: Annotated[str, AfterValidator(base_url)] = Field(
         "", description="http(s)://host[:port], with a path where the API has one. Empty: not to be asked."
     )
     token_file: SecretFile = Field("", description="File with a bearer token; read again when it changes.")
@@ -318,7 +210,7 @@ class Ssh(Section):
     user: str = Field("", description="Whom ssh.run signs in as. Empty, as the two files: it reaches nothing.")
     key_file: SecretFile = Field("", description="Its private key, without a passphrase, readable for us only.")
     known_hosts: str = Field("", description="Host keys, each under its Consul node's name. None is ever learned.")
-    hosts: dict[str, Annotated[str, AfterValidator(_ssh_host)]] = Field(
+    hosts: dict[str, Annotated[str, AfterValidator(ssh_host)]] = Field(
         {}, description="Node name to host[:port], where it is not the node's address in Consul."
     )
     port: Annotated[int, Field(ge=1, le=65_535)] = Field(22, description="Where hosts says no other.")
@@ -329,7 +221,7 @@ class Ssh(Section):
 class Kubernetes(Section):
     kubeconfig: str = Field("", description="Path of a kubeconfig. Empty: the pod's own service account.")
     context: str = Field("", description="Of the kubeconfig. Empty: its current one.")
-    namespaces: list[Annotated[str, AfterValidator(_namespace)]] = Field(
+    namespaces: list[Annotated[str, AfterValidator(namespace)]] = Field(
         [], description="Namespaces kubernetes.* actions may touch. Empty: none."
     )
     cordon: bool = Field(
@@ -362,7 +254,7 @@ class DeadMan(Section):
 
 
 class Server(Section):
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
+    listen: Annotated[str, AfterValidator(listen)] = Field(
         "", description="host:port for /metrics, /-/healthy, /-/ready, /v1/health. Empty: off."
     )
     reload: bool = Field(False, description="Whether POST /-/reload reads playbooks again; SIGHUP does.")

@@ -13,7 +13,7 @@ from consulguard.act.ssh_door import unsafe_files
 from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
 from consulguard.config.routing import build
-from consulguard.config.schema import split_host
+from consulguard.config.values import split_host
 from consulguard.consulapi import Consistency, ConsulClient, TokenSource
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
@@ -279,11 +279,6 @@ def slack_token(loaded: Loaded) -> TokenSource:
     if not name:
         raise ConfigError("slack.enabled needs slack.bot_token_file or $SLACK_BOT_TOKEN", where="slack")
     return token_file(loaded, name, "the Slack token file")
-
-
-def secret(loaded: Loaded, name: str, what: str) -> TokenSource:
-    """A secret that follows its file. Raises ConfigError."""
-    return _token_file(loaded, name, what)
 
 
 def heartbeat_url(loaded: Loaded) -> TokenSource | None:
