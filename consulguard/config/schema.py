@@ -9,25 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from consulguard.config import values
 from consulguard.config.access import Access
 from consulguard.config.routing import Receiver, Route, TimeInterval
-from consulguard.config.values import (
-    Addresses,
-    Count,
-    SecretFile,
-    SomeCount,
-    SomeShare,
-    Words,
-    app_id,
-    base_url,
-    command,
-    dashboard,
-    listen,
-    namespace,
-    origin,
-    ssh_host,
-    wrong,
-)
+from consulguard.config.values import Addresses, Count, SecretFile, SomeCount, SomeShare, Words
 from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.plan.duration import shorten
 from consulguard.plan.strict import Duration, Share, Size, SomeDuration, Strict
@@ -124,7 +109,7 @@ class Guards(Section):
     def _known(cls, name: str, info: ValidationInfo) -> str:
         windows = info.data.get("windows", {name: None})
         if name and name not in windows:
-            raise wrong(f"there is no window {shorten(name)} in guards.windows")
+            raise values.wrong(f"there is no window {shorten(name)} in guards.windows")
         return name
 
 
@@ -156,17 +141,17 @@ class Slack(Section):
     enabled: bool = Field(False, description="Tell in Slack.")
     channel: str = Field("", description="Channel id (C...) or #name.")
     bot_token_file: SecretFile = Field("", description="File with the bot token (xoxb-...).")
-    dashboard_url: Annotated[str, AfterValidator(dashboard)] = Field(
+    dashboard_url: Annotated[str, AfterValidator(values.dashboard)] = Field(
         "", description="For the menu; {service}, {node}, {datacenter} and {incident} are filled in. Empty: none."
     )
-    app_id: Annotated[str, AfterValidator(app_id)] = Field(
+    app_id: Annotated[str, AfterValidator(values.app_id)] = Field(
         "", description="The app's id (A...); what another app sends is refused. Needed for commands and buttons."
     )
     app_token_file: SecretFile = Field(
         "", description="File with the app-level token (xapp-...), for Socket Mode."
     )
     socket_mode: bool = Field(True, description="Whether an app token, where there is one, is used.")
-    listen: Annotated[str, AfterValidator(listen)] = Field(
+    listen: Annotated[str, AfterValidator(values.listen)] = Field(
         "", description="host:port for Slack's signed requests, instead of or besides Socket Mode. Empty: off."
     )
     signing_secret_file: SecretFile = Field("", description="File with the signing secret, for slack.listen.")
@@ -180,7 +165,7 @@ class Agents(Section):
 
 
 class HttpHost(Section):
-    url: Annotated[str, AfterValidator(origin)] = Field(description="scheme://host[:port], nothing more.")
+    url: Annotated[str, AfterValidator(values.origin)] = Field(description="scheme://host[:port], nothing more.")
     private: bool = Field(False, description="Whether the name may resolve to a private or loopback address.")
     headers_file: SecretFile = Field(
         "", description="File of 'Name: value' lines sent with each request, never shown."
@@ -192,13 +177,13 @@ class Http(Section):
 
 
 class Exec(Section):
-    allowed_commands: list[Annotated[str, AfterValidator(command)]] = Field(
+    allowed_commands: list[Annotated[str, AfterValidator(values.command)]] = Field(
         [], description="Absolute paths exec.run may start. Empty: none."
     )
 
 
 class Prometheus(Section):
-    address: Annotated[str, AfterValidator(base_url)] = Field(
+    address: Annotated[str, AfterValidator(values.base_url)] = Field(
         "", description="http(s)://host[:port], with a path where the API has one. Empty: not to be asked."
     )
     token_file: SecretFile = Field("", description="File with a bearer token; read again when it changes.")
@@ -210,7 +195,7 @@ class Ssh(Section):
     user: str = Field("", description="Whom ssh.run signs in as. Empty, as the two files: it reaches nothing.")
     key_file: SecretFile = Field("", description="Its private key, without a passphrase, readable for us only.")
     known_hosts: str = Field("", description="Host keys, each under its Consul node's name. None is ever learned.")
-    hosts: dict[str, Annotated[str, AfterValidator(ssh_host)]] = Field(
+    hosts: dict[str, Annotated[str, AfterValidator(values.ssh_host)]] = Field(
         {}, description="Node name to host[:port], where it is not the node's address in Consul."
     )
     port: Annotated[int, Field(ge=1, le=65_535)] = Field(22, description="Where hosts says no other.")
@@ -221,7 +206,7 @@ class Ssh(Section):
 class Kubernetes(Section):
     kubeconfig: str = Field("", description="Path of a kubeconfig. Empty: the pod's own service account.")
     context: str = Field("", description="Of the kubeconfig. Empty: its current one.")
-    namespaces: list[Annotated[str, AfterValidator(namespace)]] = Field(
+    namespaces: list[Annotated[str, AfterValidator(values.namespace)]] = Field(
         [], description="Namespaces kubernetes.* actions may touch. Empty: none."
     )
     cordon: bool = Field(
@@ -254,7 +239,7 @@ class DeadMan(Section):
 
 
 class Server(Section):
-    listen: Annotated[str, AfterValidator(listen)] = Field(
+    listen: Annotated[str, AfterValidator(values.listen)] = Field(
         "", description="host:port for /metrics, /-/healthy, /-/ready, /v1/health. Empty: off."
     )
     reload: bool = Field(False, description="Whether POST /-/reload reads playbooks again; SIGHUP does.")
