@@ -131,6 +131,8 @@ def color(message: SlackMessage) -> str:
 def _texts(blocks: list[dict[str, Any]]) -> list[str]:
     found = []
     for block in blocks:
+        if block["type"] == "actions":  # buttons
+            continue
         parts = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
         found += [part["text"] for part in parts if part]
     return found
