@@ -9,7 +9,9 @@ for pair in strace:strace openssl:openssl prometheus:prometheus prometheus-alert
   systemd-nspawn:systemd-container; do
   command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
 done
+[ -n "${CONSULGUARD_HELM:-}" ] || command -v npm >/dev/null || need+=(npm)
 [ -x /lib/systemd/systemd ] || need+=(systemd)
+compgen -G '/usr/lib/*/rsyslog/omelasticsearch.so' >/dev/null || need+=(rsyslog rsyslog-elasticsearch)
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || need+=(libfaketime)
 
 if [ ${#need[@]} -gt 0 ]; then
@@ -21,5 +23,6 @@ if [ ${#need[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${need[@]}"
 fi
 
+[ -n "${CONSULGUARD_HELM:-}" ] || bash "$(dirname "$0")/install-helm.sh"
 [ -n "${CONSULGUARD_KUBE_APISERVER:-}" ] || bash "$(dirname "$0")/install-kube-apiserver.sh"
 [ -n "${CONSULGUARD_EMULATE:-}" ] || bash "$(dirname "$0")/install-emulate.sh"

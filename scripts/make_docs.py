@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that are made from code; with --check only say whether they are current (exit 1)."""
+"""Write what of docs/ and of the chart is made; with --check only say whether it is current (exit 1)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import make_chart
 from consulguard import correlate, health, plan
 from consulguard.config import schema
 from consulguard.config.schema import Config
@@ -24,6 +25,8 @@ def pages() -> dict[str, str]:
         "config.schema.json": json.dumps(schema.json_schema(), indent=2, ensure_ascii=False) + "\n",
         "configuration.md": configuration(),
         "state-machines.md": machines(),
+        "../helm/consulguard/README.md": make_chart.readme(),
+        "../helm/consulguard/dashboards/consulguard.json": make_chart.dashboard_json(),
     }
 
 

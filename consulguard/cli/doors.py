@@ -65,6 +65,15 @@ def stripped(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
+def _printer(name: str = "") -> Any:
+    """A logger on the stderr of the moment that knows its name."""
+    import structlog
+
+    logger = structlog.PrintLogger(sys.stderr)
+    logger.name = name  # type: ignore[attr-defined]
+    return logger
+
+
 def set_up_logs(level: str, style: str, verbose: bool) -> None:
     """Logs go to stderr: stdout belongs to what was asked for."""
     import structlog
@@ -74,6 +83,10 @@ def set_up_logs(level: str, style: str, verbose: bool) -> None:
     if style == "text":
         colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         renderer = structlog.dev.ConsoleRenderer(colors=colors)
+    elif style == "ecs":
+        from consulguard.cli import ecs
+
+        renderer = ecs.render
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -83,5 +96,5 @@ def set_up_logs(level: str, style: str, verbose: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(wanted),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stderr of the moment
+        logger_factory=_printer,
     )

@@ -35,6 +35,7 @@ class LogLevel(StrEnum):
 class LogFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
+    ECS = "ecs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

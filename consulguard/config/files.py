@@ -83,7 +83,7 @@ def yaml_files(folder: Path, *, at_most: int = 200) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError("the playbook folder does not exist; create it or set playbooks.dir", where=str(folder))
     try:
-        mode = folder.stat().st_mode
+        mode = 0 if _read_only(folder) else folder.stat().st_mode
         found = sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith("."))
     except OSError as error:
         raise ConfigError(f"the playbook folder cannot be read: {error.strerror}", where=str(folder)) from None
@@ -97,6 +97,11 @@ def yaml_files(folder: Path, *, at_most: int = 200) -> list[Path]:
         if not _target(path).is_relative_to(root):
             raise UnsafeFile("the link leads out of the playbook folder; copy the file instead", where=str(path))
     return found
+
+
+def _read_only(folder: Path) -> bool:
+    """Whether it is mounted so that nobody here can write. A ConfigMap's folder is, and has mode 0777."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _target(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 from consulguard.testing import RealConsul
 from consulguard.testing.ports import free_ports
+from ruamel.yaml import YAML
 
 from tests.e2e.support.scene import Scene
 from tests.support.prometheus import RealPrometheus, need_prometheus
@@ -21,7 +23,9 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 DOCS = Path(__file__).parents[2] / "docs/metrics.md"
 NAMES = re.findall(r"^\| `(consulguard_\w+)` \|.*\| (histogram)?", DOCS.read_text(), re.MULTILINE)
-NEVER = {"consulguard_notifications_failed_total"}  # nothing fails here; tests/shell/app/test_measures.py
+BOARD = DOCS.parents[1] / "helm/consulguard/dashboards/consulguard.json"
+ALERTS = DOCS.parents[1] / "helm/consulguard/rules/alerts.yaml"
+NOBODY = "http://127.0.0.1:1/api/"  # Slack is away: what could not be told is counted as well
 
 
 class Watched:
@@ -38,7 +42,10 @@ class Watched:
         async def look() -> list[dict[str, object]]:
             return await asyncio.to_thread(self.server.ask, query)
 
-        return await eventually(look, bool, within_s=within_s)
+        try:
+            return await eventually(look, bool, within_s=within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{query}: {error}") from None
 
 
 @contextlib.asynccontextmanager
@@ -52,8 +59,9 @@ async def watched(consul: RealConsul, folder: Path, name: str) -> AsyncIterator[
         scene.book("seen", mode="observe")
         for service in ("repair", "asked", "seen"):
             await scene.service(service)
-        bot = scene.make_bot(server={"listen": f"127.0.0.1:{port}"})
-        bot.start()
+        slack = {"enabled": True, "channel": "C0123456789", "api_url": NOBODY}
+        bot = scene.make_bot(server={"listen": f"127.0.0.1:{port}"}, slack=slack)
+        bot.start(env={"SLACK_BOT_TOKEN": "xoxb-none"})
         server = RealPrometheus(f"127.0.0.1:{port}")
         try:
             await asyncio.to_thread(server.start)
@@ -91,8 +99,9 @@ async def test_every_metric_reaches_prometheus(
     async with watched(real_consul_module, tmp_path, unique) as seen:
         await play(seen)
         for name, histogram in NAMES:
-            if name not in NEVER:
-                await seen.has(f"{name}_count" if histogram else name)
+            await seen.has(f"{name}_count" if histogram else name)
+        for query in (*panels(), *alerts()):
+            await seen.has(query)
         one = f'service="{seen.scene.named("repair")}"'
         await seen.has(f'consulguard_service_state{{{one},state="passing"}} == 1')
         for count in (
@@ -114,6 +123,29 @@ async def test_every_metric_reaches_prometheus(
         await seen.scene.fail("seen")
         down = f"/v1/health?service={seen.scene.named('seen')}"
         await eventually(lambda: get(seen, down), lambda told: told == (503, "critical"), within_s=60.0)
+
+
+def panels() -> list[str]:
+    """The query of each panel of the dashboard, as Grafana would send it."""
+    given = {"$job": "consulguard", "$__range": "1h"}
+    found = []
+    for panel in json.loads(BOARD.read_text())["panels"]:
+        for target in panel.get("targets", ()):
+            query = target["expr"]
+            for variable, value in given.items():
+                query = query.replace(variable, value)
+            assert "$" not in query
+            found.append(query)
+    assert len(found) >= 20
+    return found
+
+
+def alerts() -> list[str]:
+    """What each alert looks at: its expression without the comparison, which is false while all is well."""
+    rules = [rule for group in YAML(typ="safe").load(ALERTS)["groups"] for rule in group["rules"]]
+    found = [re.split(r" (?:[<>]=?|==) [0-9.]+", rule["expr"])[0] for rule in rules]
+    found = [query.replace('{outcome!="done"}', "") for query in found]  # nothing went wrong here
+    return [query for query in found if not query.startswith("absent")]
 
 
 async def get(seen: Watched, path: str) -> tuple[int, str]:

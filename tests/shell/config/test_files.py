@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 from consulguard.config.files import MAX_BYTES, UnsafeFile, check, read_text, yaml_files
@@ -105,6 +107,26 @@ class TestPlaybookFolder:
         with pytest.raises(UnsafeFile, match="everybody may write the playbook folder"):
             yaml_files(folder)
         folder.chmod(0o755)
+
+    def test_a_folder_of_mode_777_that_is_mounted_read_only(self, tmp_path):
+        """What a ConfigMap's volume is in a pod."""
+        folder = tmp_path / "playbooks"
+        folder.mkdir()
+        (folder / "a.yaml").touch()
+        folder.chmod(0o777)
+        look = tmp_path / "look.py"
+        look.write_text(
+            "import sys\nfrom pathlib import Path\nfrom consulguard.config.files import yaml_files\n"
+            "print(*(p.name for p in yaml_files(Path(sys.argv[1]))))\n"
+        )
+        mount = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}"
+        inside = f"{mount} && exec {sys.executable} {look} {folder}"
+        command = ["unshare", "--mount", "bash", "-c", inside]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        folder.chmod(0o755)
+        if os.geteuid() != 0:
+            pytest.skip("only root may mount")
+        assert done.stdout.split() == ["a.yaml"], done.stderr
 
     def test_a_folder_that_is_none(self, tmp_path):
         assert "does not exist" in refused(yaml_files, tmp_path / "none")
