@@ -11,11 +11,13 @@
     │   │   ├── StaleEpoch         a newer leader writes the journal
     │   │   └── StoreFull              the disk
     │   ├── NotSent                an effect that certainly did not leave
+    │   ├── ExportUnavailable      where the journal is exported to does not take it now
     │   └── NotifyUnavailable      a channel did not take the message, or its answer was lost
     └── Final                  trying again is no use
         ├── ConsulRefused          400, 403, 404 where that is an answer
         ├── BadAnswer              a 200 that is not what it claims to be
         ├── StoreCorrupt
+        ├── ExportRefused          where the journal is exported to will never take this entry
         ├── NotifyRefused          the channel will never take this message
         └── ActionRefused          params or target are not allowed
 """
@@ -77,6 +79,10 @@ class StoreFull(StoreUnavailable):
     """The journal's disk is short of space: it can be written again when there is room."""
 
 
+class ExportUnavailable(Temporary):
+    """Elasticsearch does not take documents now, or its answer was lost."""
+
+
 class NotifyUnavailable(Temporary):
     """A channel did not take the message now.
 
@@ -122,6 +128,10 @@ class BadAnswer(Final):
 
 class StoreCorrupt(Final):
     """The journal's chain does not hold."""
+
+
+class ExportRefused(Final):
+    """Elasticsearch will never take this document, or nothing from us."""
 
 
 class NotifyRefused(Final):

@@ -21,7 +21,8 @@ from consulguard.journal import Draft, Report, SqliteStore, Store
 from consulguard.model import Entry
 
 
-def _store(loaded: Loaded) -> SqliteStore:
+def readable(loaded: Loaded) -> SqliteStore:
+    """The journal, for a reader beside the daemon. Raises ConfigError when there is none yet."""
     path = settings.journal_path(loaded)
     if not exists(path):
         raise ConfigError("there is no journal yet; the daemon writes it (consulguard run)", where=str(path))
@@ -30,7 +31,7 @@ def _store(loaded: Loaded) -> SqliteStore:
 
 def verify(options: Options) -> int:
     """Prove that nothing in the record was changed, lost or put in between."""
-    report = asyncio.run(_verify(_store(options.load())))
+    report = asyncio.run(_verify(readable(options.load())))
     if not printing.data(options, contracts.whole(report) | {"ok": report.ok}):
         sound = f"sound: {report.entries} entries, the chain holds"
         print(sound if report.ok else f"NOT SOUND at entry {report.first_bad_seq}: {report.reason}")
@@ -49,7 +50,7 @@ def tail(
     options: Options, number: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 20
 ) -> int:
     """The newest entries."""
-    entries = asyncio.run(_tail(_store(options.load()), number))
+    entries = asyncio.run(_tail(readable(options.load()), number))
     told = [_told(e) for e in entries]
     if not printing.data(options, told):
         out = printing.console(options)
@@ -64,7 +65,7 @@ def accept(
 ) -> int:
     """Take a journal that has lost entries as it stands (`journal verify` says what), while no daemon runs."""
     loaded = options.load()
-    _store(loaded)
+    readable(loaded)
     lost = asyncio.run(_accept(service.journal(loaded, ()), seq))
     if not options.quiet:
         print(f"accepted at entry {seq}: {lost}" if lost else "nothing to accept: nothing is lost")

@@ -48,7 +48,13 @@ VERBS: dict[str, str | dict[str, str]] = {
         "reopen": "hands:reopen",
     },
     "silence": {"add": "silence:add", "query": "silence:query", "expire": "silence:expire"},
-    "journal": {"verify": "journal:verify", "tail": "journal:tail", "accept": "journal:accept"},
+    "journal": {
+        "verify": "journal:verify",
+        "tail": "journal:tail",
+        "accept": "journal:accept",
+        "export": "journal_export:export_",
+        "template": "journal_export:template",
+    },
 }
 NOUNS = {
     "playbook": "Look at, check, test and run playbooks.",

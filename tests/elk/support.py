@@ -45,7 +45,7 @@ def flaws(doc: dict[str, Any]) -> list[str]:
 class Capture:
     """``docs`` are (index, id, document). ``answers``: statuses for the next requests, before all goes well again.
 
-    A document whose id it has is refused with 409, as Elasticsearch does for ``create``; ``refuse``: others, with 400.
+    A document whose id it has is refused with 409, as for ``create``; one of ``refuse`` with 400.
     """
 
     def __init__(self) -> None:
