@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CACHE := .cache/consul
 CONSUL := $(CACHE)/usr/bin/consul
 
-.PHONY: demo test check bench every-byte model docs clean
+.PHONY: demo test check bench every-byte model image-steps docs lock clean
 
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
@@ -41,8 +41,14 @@ every-byte: $(VENV)/.ready  ## Every byte of a small journal flipped, and every 
 model: $(VENV)/.ready  ## The model of the safety core, for about a million steps.
 	$(BIN)/python -m tests.model
 
+image-steps: $(VENV)/.ready  ## The image's build, step by step, without a container engine.
+	CONSULGUARD_IMAGE=1 $(BIN)/pytest tests/image
+
 docs: $(VENV)/.ready  ## Write the parts of docs/ that are made from code.
 	$(BIN)/python scripts/make_docs.py
+
+lock: $(VENV)/.ready  ## What the image is built from, with exact versions and checksums: after a change of the dependencies.
+	bash scripts/lock-image.sh
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info
