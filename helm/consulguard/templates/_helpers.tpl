@@ -91,7 +91,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if $actions.cordon }}{{- $_ := set $kubernetes "cordon" true }}{{- end }}
 {{- if $kubernetes }}{{- $_ := set $base "actions" (dict "kubernetes" $kubernetes) }}{{- end }}
 {{- if ne $v.coordinate.backend "single" }}
-{{- $_ := set $base "coordinate" (dict "backend" $v.coordinate.backend) }}
+{{- $_ := set $base "coordinate" (dict "backend" $v.coordinate.backend "key" (include "consulguard.fullname" .)) }}
 {{- end }}
 {{- toYaml (mergeOverwrite $base (deepCopy $v.config)) }}
 {{- end }}
