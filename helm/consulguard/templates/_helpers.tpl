@@ -39,7 +39,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* "true" when something talks to the API server. */}}
 {{- define "consulguard.usesKubernetes" -}}
-{{- $on := eq .Values.coordinate.backend "kubernetes" }}
+{{- $on := false }}
 {{- range $_, $wanted := .Values.rbac.actions }}{{- if $wanted }}{{- $on = true }}{{- end }}{{- end }}
 {{- if $on }}true{{ end }}
 {{- end }}
@@ -68,10 +68,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 {{- $journal := dict "path" "/var/lib/consulguard/journal.sqlite" }}
-{{- if eq $v.journal.store "postgresql" }}
-{{- $key := $v.journal.postgresql.existingSecretKey }}
-{{- $journal = dict "path" "/var/lib/consulguard/journal.sqlite" "store" "postgresql" "dsn_file" (printf "/etc/consulguard-postgresql/%s" $key) }}
-{{- end }}
 {{- $base := dict
   "mode" $v.mode
   "journal" $journal
@@ -81,7 +77,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if $consul }}{{- $_ := set $base "consul" $consul }}{{- end }}
 {{- if $v.slack.enabled }}
 {{- $token := printf "/etc/consulguard-slack/%s" $v.slack.botTokenKey }}
-{{- $_ := set $base "slack" (dict "enabled" true "channel" $v.slack.channel "bot_token_file" $token) }}
+{{- $slack := dict "enabled" true "channel" $v.slack.channel "bot_token_file" $token }}
+{{- with $v.slack.appId }}
+{{- $_ := set $slack "app_id" . }}
+{{- $_ := set $slack "app_token_file" (printf "/etc/consulguard-slack/%s" $v.slack.appTokenKey) }}
+{{- end }}
+{{- $_ := set $base "slack" $slack }}
 {{- end }}
 {{- $actions := $v.rbac.actions }}
 {{- $kubernetes := dict }}
@@ -90,9 +91,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- if $actions.cordon }}{{- $_ := set $kubernetes "cordon" true }}{{- end }}
 {{- if $kubernetes }}{{- $_ := set $base "actions" (dict "kubernetes" $kubernetes) }}{{- end }}
-{{- if ne $v.coordinate.backend "single" }}
-{{- $_ := set $base "coordinate" (dict "backend" $v.coordinate.backend "key" (include "consulguard.fullname" .)) }}
-{{- end }}
 {{- toYaml (mergeOverwrite $base (deepCopy $v.config)) }}
 {{- end }}
 
@@ -102,8 +100,5 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.consul.existingSecret }}{{- $_ := set $found "consul" . }}{{- end }}
 {{- with .Values.consul.tls.existingSecret }}{{- $_ := set $found "consul-tls" . }}{{- end }}
 {{- if .Values.slack.enabled }}{{- $_ := set $found "slack" .Values.slack.existingSecret }}{{- end }}
-{{- if eq .Values.journal.store "postgresql" }}
-{{- $_ := set $found "postgresql" .Values.journal.postgresql.existingSecret }}
-{{- end }}
 {{- toJson $found }}
 {{- end }}
