@@ -1,12 +1,18 @@
-"""``python -m bench [detect|storm|decode|runs ...] [--seconds N] [--size tiny|small|large]``."""
+"""``python -m bench [detect|storm|decode|runs|acknowledge ...] [--seconds N] [--size tiny|small|large]``."""
 
 from __future__ import annotations
 
 import argparse
 
-from bench import decode, detect, runs, storm
+from bench import acknowledge, decode, detect, runs, storm
 
-BENCHES = {"detect": detect.main, "storm": storm.main, "decode": decode.main, "runs": runs.main}
+BENCHES = {
+    "detect": detect.main,
+    "storm": storm.main,
+    "decode": decode.main,
+    "runs": runs.main,
+    "acknowledge": acknowledge.main,
+}
 
 
 def main() -> None:
