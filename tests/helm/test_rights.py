@@ -67,4 +67,4 @@ def test_the_account_token_is_mounted_only_when_it_is_needed() -> None:
     def mounted(name: str) -> Any:
         return support.only(name, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
 
-    assert [mounted(name) for name in support.SETS] == [False, True, True, True]
+    assert [mounted(name) for name in support.SETS] == [False, True, True]
