@@ -21,7 +21,8 @@ match:
   scope: instance
   states: [critical, flapping, vanished]
   for: 1s
-  matchers: ['service=~".+"']
+  matchers: ['service=~"svc-.*"']
+  unless: [maintenance, untrusted_view]
 steps:
   - {name: note, uses: consul.kv_put, with: {key: "bench/${target.instance}", value: "touched"}}
 verify: {within: 30s, target: {passing_for: 2}}
