@@ -33,10 +33,10 @@ def paced(
     paces: dict[str, Pace] = {}
     made = []
     for channel in channels:
-        settings = _PACES.get(channel.name.partition(":")[0], OutboxSettings())
+        pace = _PACES.get(channel.name.partition(":")[0], OutboxSettings())
         if isinstance(channel, SlackNotifier):
-            settings = msgspec.structs.replace(settings, board_s=loaded.config.notify.board_interval)
-        worker = OutboxWorker(store, channel, clock, random.random, settings, observe)
+            pace = msgspec.structs.replace(pace, board_s=loaded.config.notify.board_interval)
+        worker = OutboxWorker(store, channel, clock, random.random, pace, observe)
         if isinstance(channel, SlackNotifier):
             worker.pace = paces.setdefault(channel.place, worker.pace)
         made.append(worker)

@@ -77,7 +77,7 @@ _COMMANDS: Final[Mapping[str, Callable[[EngineState, Commanded, datetime], list[
     "resume": _resume,
     "rearm": _rearm,
     "digest": _digest,
-    "remind": remind.said,
+    "remind": remind.remind,
     "approve": approvals.decide,
     "deny": approvals.decide,
     "run": manual.run,

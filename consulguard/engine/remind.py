@@ -30,7 +30,7 @@ def to_remind(state: EngineState, after_s: float, at: datetime) -> list[Message]
     return [draft for draft in drafts if draft is not None and draft.severity in _UNTAKEN]
 
 
-def said(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
+def remind(state: EngineState, said: Commanded, at: datetime) -> list[AnyEffect]:
     """One more line in the threads of what nobody took for ``after_s`` seconds."""
     after_s = float(said.args["after_s"])
     state.reminded = {key: count for key, count in state.reminded.items() if key in state.book.incidents}
