@@ -10,6 +10,7 @@
     │   ├── StoreUnavailable
     │   │   ├── StaleEpoch         a newer leader writes the journal
     │   │   └── StoreFull              the disk
+    │   ├── LeaseUnavailable       the lock's keeper gave no answer: nobody knows
     │   ├── NotSent                an effect that certainly did not leave
     │   ├── ExportUnavailable      where the journal is exported to does not take it now
     │   └── NotifyUnavailable      a channel did not take the message, or its answer was lost
@@ -18,6 +19,7 @@
         ├── BadAnswer              a 200 that is not what it claims to be
         ├── StoreCorrupt
         ├── ExportRefused          where the journal is exported to will never take this entry
+        ├── LeaseLost              another may hold it now
         ├── NotifyRefused          the channel will never take this message
         └── ActionRefused          params or target are not allowed
 """
@@ -104,6 +106,10 @@ class NotifyUnavailable(Temporary):
         super().__init__(message)
 
 
+class LeaseUnavailable(Temporary):
+    """Whatever keeps the lease gave no answer: whether it is ours is not known."""
+
+
 class NotSent(Temporary):
     """The effect was certainly not sent: its intent expired, the lease moved on, or a read before it failed."""
 
@@ -132,6 +138,10 @@ class StoreCorrupt(Final):
 
 class ExportRefused(Final):
     """Elasticsearch will never take this document, or nothing from us."""
+
+
+class LeaseLost(Final):
+    """The lease is certainly not ours any more."""
 
 
 class NotifyRefused(Final):

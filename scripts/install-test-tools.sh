@@ -12,6 +12,8 @@ done
 [ -n "${CONSULGUARD_HELM:-}" ] || command -v npm >/dev/null || need+=(npm)
 [ -x /lib/systemd/systemd ] || need+=(systemd)
 compgen -G '/usr/lib/*/rsyslog/omelasticsearch.so' >/dev/null || need+=(rsyslog rsyslog-elasticsearch)
+[ -e /usr/share/java/zookeeper.jar ] || need+=(zookeeper)
+command -v java >/dev/null || need+=(default-jre-headless)
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || need+=(libfaketime)
 
 if [ ${#need[@]} -gt 0 ]; then

@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.support.mesh",
     "tests.support.prometheus",
     "tests.support.slack",
+    "tests.support.zookeeper",
 ]
 
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])

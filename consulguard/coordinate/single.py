@@ -12,7 +12,7 @@ from consulguard.events import LeaseChanged
 class SingleLease(Lease):
     """Each life has an epoch of its own: one more than the last one in the journal."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *_: object) -> None:
         self._clock = clock
 
     async def changes(self, last_epoch: int) -> AsyncIterator[LeaseChanged]:

@@ -188,6 +188,7 @@ class Cluster:
             **agent_config(name, host, **ports),
             "retry_join": [f"{self.hosts[s]}:{self._ports['serf_lan']}" for s in SERVERS],
             "retry_interval": "1s",
+            "session_ttl_min": "1s",
             "primary_datacenter": "dc1",
             "acl": {"enabled": True, "default_policy": "deny", "down_policy": "extend-cache", "tokens": tokens},
         }

@@ -1,0 +1,205 @@
+"""The lease in Kubernetes: a Lease object, changed only against the version that was read.
+
+The epoch is the object's resourceVersion as the taking write got it. ``leaseTransitions`` begins at nought again
+when somebody deletes the object; resourceVersion is the revision of the cluster's store, which goes on. Renewals
+raise the version, but a holder keeps the one it came in with, and whoever comes next gets a higher one.
+
+Nothing expires by itself: a candidate has to see the object unchanged for ``valid_s`` on its own clock before it
+takes it over. The holder counts from the send of its write, which is earlier than anybody can have seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from consulguard.clock import Clock
+from consulguard.coordinate.lease import LeaseSettings, Lock, SharedLease
+from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable
+
+TTL_S = 15.0
+AGAIN_S = 1.0
+REQUEST_S = 4.0
+NOTE = "consulguard.io/mark"
+CONFLICT, MISSING = 409, 404
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class KubernetesLock(Lock):
+    """``key`` is ``namespace/name``. Needs get, create and update on leases.coordination.k8s.io."""
+
+    def __init__(self, kubeconfig: str, *, key: str, name: str, clock: Clock, ttl_s: float = 0.0) -> None:
+        self.valid_s = ttl_s or TTL_S
+        self.renew_s = self.valid_s / 5
+        self._kubeconfig = kubeconfig
+        self._namespace, _, self._object = key.partition("/")
+        self._identity = f"{name}_{secrets.token_hex(4)}"
+        self._clock = clock
+        self._api: Any = None
+        self._lib: Any = None
+        self._lease: Any = None  # as it was last read or written; ours while we hold it
+        self._seen = ("", 0.0)  # another's version, and when we first saw it
+
+    async def take(self) -> int | None:
+        lease = await self._read()
+        if lease is None:
+            return _epoch(await self._write(self._fresh(), create=True))
+        holder = lease.spec.holder_identity if lease.spec else None
+        if holder and holder != self._identity and not self._over(lease):
+            return None
+        return _epoch(await self._write(self._taken(lease)))
+
+    async def renew(self) -> None:
+        lease = self._lease
+        if lease is None or lease.spec.holder_identity != self._identity:
+            lease = await self._read()  # the answer to a write was lost: what stands there now?
+        if lease is None:
+            raise LeaseLost("the Lease object is gone")
+        if lease.spec.holder_identity != self._identity:
+            raise LeaseLost(f"the Lease is held by {lease.spec.holder_identity or 'nobody'}")
+        self._lease = None  # until the answer is there, nobody knows its version
+        lease.spec.renew_time = self._clock.now()
+        if await self._write(lease) is None:
+            raise LeaseUnavailable("somebody else has written the Lease: it is read again")
+
+    async def release(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None and lease.spec.holder_identity == self._identity:
+            lease.spec.holder_identity = ""
+            await self._write(lease)
+            self._lease = None
+
+    async def wait(self) -> None:
+        await asyncio.sleep(AGAIN_S)
+
+    async def read_note(self) -> bytes | None:
+        lease = await self._read()
+        found = (lease.metadata.annotations or {}).get(NOTE) if lease is not None else None
+        return found.encode() if found is not None else None
+
+    async def write_note(self, note: bytes) -> None:
+        """Goes out with the next renewal: the object has one writer, and one version to be held against."""
+        lease = self._lease
+        if lease is None:
+            raise LeaseUnavailable("a renewal is under way")
+        lease.metadata.annotations = {**(lease.metadata.annotations or {}), NOTE: note.decode()}
+
+    async def close(self) -> None:
+        if self._api is not None:
+            with contextlib.suppress(LeaseUnavailable, TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await self.release()
+            await self._api.api_client.close()
+            self._api = None
+
+    # ---- the object
+
+    def _over(self, lease: Any) -> bool:
+        """Whether its holder has not been heard of for as long as it may be away. By our own clock alone."""
+        version, now = str(lease.metadata.resource_version), self._clock.monotonic()
+        if version != self._seen[0]:
+            self._seen = (version, now)
+        allowed = max(self.valid_s, float(lease.spec.lease_duration_seconds or 0))
+        return now - self._seen[1] >= allowed
+
+    def _fresh(self) -> Any:
+        meta = self._lib.V1ObjectMeta(name=self._object, namespace=self._namespace)
+        return self._lib.V1Lease(metadata=meta, spec=self._spec(self._clock.now(), 0))
+
+    def _taken(self, lease: Any) -> Any:
+        before = lease.spec.lease_transitions or 0 if lease.spec else 0
+        lease.spec = self._spec(self._clock.now(), before + 1)
+        return lease
+
+    def _spec(self, now: datetime, transitions: int) -> Any:
+        return self._lib.V1LeaseSpec(
+            holder_identity=self._identity,
+            lease_duration_seconds=round(self.valid_s),
+            acquire_time=now,
+            renew_time=now,
+            lease_transitions=transitions,
+        )
+
+    async def _read(self) -> Any:
+        """The object, or None where there is none."""
+        api = await self._connected()
+        return await self._ask(
+            api.read_namespaced_lease(self._object, self._namespace, _request_timeout=REQUEST_S)
+        )
+
+    async def _write(self, lease: Any, *, create: bool = False) -> Any:
+        """The object as it stands then, or None: somebody else was quicker."""
+        api = await self._connected()
+        if create:
+            call = api.create_namespaced_lease(self._namespace, lease, _request_timeout=REQUEST_S)
+        else:
+            call = api.replace_namespaced_lease(self._object, self._namespace, lease, _request_timeout=REQUEST_S)
+        self._lease = await self._ask(call, quiet=CONFLICT)
+        return self._lease
+
+    async def _ask(self, call: Any, *, quiet: int = MISSING) -> Any:
+        try:
+            return await call
+        except self._lib.ApiException as error:
+            if error.status == quiet:
+                return None
+            raise LeaseUnavailable(
+                f"Kubernetes does not serve the Lease: {error.status} {error.reason}"
+            ) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise LeaseUnavailable(f"Kubernetes does not answer: {error or type(error).__name__}") from error
+
+    async def _connected(self) -> Any:
+        """The library defines hundreds of classes: it is loaded when first needed, beside the loop."""
+        if self._api is None:
+            self._lib = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.client")
+            config = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.config")
+            found = self._lib.Configuration()
+            try:
+                if self._kubeconfig:
+                    await config.load_kube_config(
+                        config_file=self._kubeconfig, client_configuration=found, persist_config=False
+                    )
+                else:
+                    config.load_incluster_config(client_configuration=found)
+            except (config.ConfigException, OSError, ValueError, TypeError) as error:
+                where = self._kubeconfig or "the pod's service account"
+                raise ConfigError(
+                    f"{where} cannot be used to reach Kubernetes ({type(error).__name__})", where="coordinate"
+                ) from None
+            self._api = self._lib.CoordinationV1Api(self._lib.ApiClient(found))
+        return self._api
+
+
+def _epoch(lease: Any) -> int | None:
+    if lease is None:
+        return None
+    version = str(lease.metadata.resource_version)
+    if not (version.isascii() and version.isdigit()):
+        raise ConfigError(f"this cluster's resourceVersion is no number ({version!r}): use another backend")
+    return int(version)
+
+
+def lease(clock: Clock, settings: LeaseSettings, *_: object) -> SharedLease:
+    """What ``coordinate.backend: kubernetes`` means. Raises ConfigError."""
+    namespace = settings.namespace or own_namespace()
+    if not namespace:
+        raise ConfigError("outside of a pod, set coordinate.kubernetes.namespace", where="coordinate")
+    key = f"{namespace}/{settings.key.strip('/').replace('/', '-')}"
+    lock = KubernetesLock(settings.kubeconfig, key=key, name=settings.name, clock=clock, ttl_s=settings.ttl_s)
+    return SharedLease(lock, clock, offset=settings.epoch_offset)
+
+
+def own_namespace() -> str:
+    """Of the pod we run in; empty outside of Kubernetes."""
+    try:
+        return (ACCOUNT / "namespace").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
