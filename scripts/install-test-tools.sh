@@ -13,6 +13,7 @@ done
 [ -x /lib/systemd/systemd ] || need+=(systemd)
 compgen -G '/usr/lib/*/rsyslog/omelasticsearch.so' >/dev/null || need+=(rsyslog rsyslog-elasticsearch)
 [ -e /usr/share/java/zookeeper.jar ] || need+=(zookeeper)
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || need+=(postgresql)
 command -v java >/dev/null || need+=(default-jre-headless)
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || need+=(libfaketime)
 

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.consul",
     "tests.support.kube",
     "tests.support.mesh",
+    "tests.support.postgresql",
     "tests.support.prometheus",
     "tests.support.slack",
     "tests.support.zookeeper",

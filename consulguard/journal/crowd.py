@@ -5,23 +5,24 @@ Plain functions on a connection, inside the caller's transaction, as in ``journa
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
 from consulguard.journal import outbox
 from consulguard.journal.chain import to_us
 from consulguard.journal.store import JournalSettings
+from consulguard.journal.tables import Tables
 from consulguard.model import Message, OutboxRow, StillOpen
 
-# A plus keeps SQLite from going by that column's index: by the state there is less to look at, or by the id.
-_INCIDENTS = "+key >= 'inc-' AND +key < 'inc.'"
-_UNTOLD = f"state = '{outbox.PENDING}' AND ref = X'7B7D'"  # nothing was ever posted
+# What is joined to nothing keeps the planner from going by that column's index: by the state, or in the order of the
+# ids, there is less to look at.
+_INCIDENTS = "key LIKE 'inc-%'"
+_UNTOLD = f"state = '{outbox.PENDING}' AND length(ref) = 2"  # nothing was ever posted: {}
 _NEW = f"channel = ? AND {_INCIDENTS} AND {_UNTOLD} AND (attempts > 0 OR due <= ?)"  # the others are held
-_OPEN = f"+channel = ? AND {_INCIDENTS} AND resolved = 0 AND NOT ({_UNTOLD} AND attempts = 0 AND due > 0)"
+_OPEN = f"channel || '' = ? AND {_INCIDENTS} AND resolved = 0 AND NOT ({_UNTOLD} AND attempts = 0 AND due > 0)"
 
 
-def still_open(con: sqlite3.Connection, channel: str, board: str, most: int) -> StillOpen:
+def still_open(con: Tables, channel: str, board: str, most: int) -> StillOpen:
     """Incidents whose newest message is not their resolution, the longest told ones first, and the board's row."""
     (total,) = con.execute(f"SELECT count(*) FROM outbox WHERE {_OPEN}", (channel,)).fetchone()
     return StillOpen(
@@ -31,7 +32,7 @@ def still_open(con: sqlite3.Connection, channel: str, board: str, most: int) -> 
     )
 
 
-def crowd(con: sqlite3.Connection, channel: str, keep: int, now: datetime) -> list[OutboxRow]:
+def crowd(con: Tables, channel: str, keep: int, now: datetime) -> list[OutboxRow]:
     """Incidents that nobody was told of, where more than ``keep`` wait; questions to people are not among them."""
     (waiting,) = con.execute(f"SELECT count(*) FROM outbox WHERE {_NEW}", (channel, to_us(now))).fetchone()
     if waiting <= keep:
@@ -42,7 +43,7 @@ def crowd(con: sqlite3.Connection, channel: str, keep: int, now: datetime) -> li
 
 
 def add(
-    con: sqlite3.Connection,
+    con: Tables,
     channel: str,
     message: Message,
     folded: Sequence[OutboxRow],

@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from consulguard.errors import ConfigError, StoreCorrupt, StoreFull, StoreUnavailable
-from consulguard.journal.chain import GENESIS
 
 SCHEMA_VERSION = 1
 _SAID = 200  # characters of what SQLite says
@@ -114,17 +113,6 @@ def connect_readonly(path: Path, *, busy_s: float) -> sqlite3.Connection:
     return con
 
 
-def read_base(con: sqlite3.Connection) -> tuple[int, str]:
-    """The entry before the oldest kept one: (0, genesis) until the journal was compacted."""
-    row = con.execute("SELECT seq, hash FROM base WHERE id = 1").fetchone()
-    if row is None:
-        return 0, GENESIS
-    seq, digest = row
-    if not isinstance(seq, int) or not isinstance(digest, str) or len(digest) != len(GENESIS):
-        raise StoreCorrupt("the journal's base record is damaged")
-    return seq, digest
-
-
 def _tolerate_any_text(con: sqlite3.Connection) -> None:
     """Damaged text must reach the chain check, which names the entry; not fail in decoding."""
     con.text_factory = lambda raw: raw.decode(errors="replace")
@@ -178,3 +166,12 @@ def integrity(con: sqlite3.Connection) -> str:
     """Empty when SQLite finds its file sound, else its first finding."""
     found = str(con.execute("PRAGMA integrity_check(1)").fetchone()[0])
     return "" if found == "ok" else _one_line(found.removeprefix("*** in database main ***"))
+
+
+def free_pages(con: sqlite3.Connection) -> int:
+    return int(con.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def give_back(con: sqlite3.Connection, pages: int) -> None:
+    """Return unused pages of the file to the file system."""
+    con.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()

@@ -8,7 +8,6 @@ inside the caller's transaction.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,6 +15,7 @@ import msgspec
 
 from consulguard.journal.chain import from_us, to_us
 from consulguard.journal.store import JournalSettings
+from consulguard.journal.tables import Tables
 from consulguard.model import JsonObject, Message, OutboxRow
 
 PENDING, SENT, FAILED = "pending", "sent", "failed"
@@ -42,9 +42,7 @@ class _Kept(msgspec.Struct, frozen=True):
     state: str
 
 
-def put(
-    con: sqlite3.Connection, channels: Sequence[str], messages: Sequence[Message], settings: JournalSettings
-) -> None:
+def put(con: Tables, channels: Sequence[str], messages: Sequence[Message], settings: JournalSettings) -> None:
     """Queue each message for each channel it is for. A version already seen is a repeat and changes nothing."""
     for message in messages:
         digest = hashlib.sha256(msgspec.json.encode(message)).hexdigest()
@@ -58,12 +56,12 @@ def put(
         _bound(con, channel, settings)
 
 
-def due(con: sqlite3.Connection, channel: str, limit: int) -> list[OutboxRow]:
+def due(con: Tables, channel: str, limit: int) -> list[OutboxRow]:
     """Pending rows, soonest first, then in the order they began to wait. One that cannot be read is given up."""
     return rows(con, "channel = ? AND state = ? ORDER BY due, queued", (channel, PENDING), limit)
 
 
-def rows(con: sqlite3.Connection, which: str, values: tuple[str | int, ...], limit: int) -> list[OutboxRow]:
+def rows(con: Tables, which: str, values: tuple[str | int, ...], limit: int) -> list[OutboxRow]:
     """The rows a condition names, without those that cannot be read."""
     found = []
     for raw in con.execute(f"SELECT {_COLUMNS} FROM outbox WHERE {which} LIMIT ?", (*values, limit)).fetchall():
@@ -75,7 +73,7 @@ def rows(con: sqlite3.Connection, which: str, values: tuple[str | int, ...], lim
     return found
 
 
-def sent(con: sqlite3.Connection, row: OutboxRow, ref: JsonObject, lines: int | None, done: bool) -> None:
+def sent(con: Tables, row: OutboxRow, ref: JsonObject, lines: int | None, done: bool) -> None:
     """``row`` was told with its first ``lines`` thread lines; what was added meanwhile stays pending."""
     kept = _find(con, row.channel, row.key)
     if kept is None:
@@ -99,9 +97,7 @@ def sent(con: sqlite3.Connection, row: OutboxRow, ref: JsonObject, lines: int | 
     )
 
 
-def failed(
-    con: sqlite3.Connection, row: OutboxRow, reason: str, retry_at: datetime | None, ref: JsonObject | None
-) -> None:
+def failed(con: Tables, row: OutboxRow, reason: str, retry_at: datetime | None, ref: JsonObject | None) -> None:
     """``row`` was not told. A final failure does not bind a newer version that came meanwhile."""
     kept = _find(con, row.channel, row.key)
     if kept is None:
@@ -119,25 +115,23 @@ def failed(
     )
 
 
-def counts(con: sqlite3.Connection) -> dict[str, int]:
+def counts(con: Tables) -> dict[str, int]:
     """Rows by ``channel/state``, and ``dropped``."""
     rows = con.execute("SELECT channel, state, count(*) FROM outbox GROUP BY channel, state").fetchall()
     dropped = con.execute("SELECT value FROM counters WHERE name = 'outbox_dropped'").fetchone()
     return {f"{channel}/{state}": n for channel, state, n in rows} | {"dropped": dropped[0] if dropped else 0}
 
 
-def _find(con: sqlite3.Connection, channel: str, key: str) -> _Kept | None:
+def _find(con: Tables, channel: str, key: str) -> _Kept | None:
     raw = con.execute(f"SELECT {_COLUMNS} FROM outbox WHERE channel = ? AND key = ?", (channel, key)).fetchone()
     return None if raw is None else _Kept(*raw)
 
 
-def _insert(
-    con: sqlite3.Connection, channel: str, message: Message, digest: str, settings: JournalSettings
-) -> None:
+def _insert(con: Tables, channel: str, message: Message, digest: str, settings: JournalSettings) -> None:
     skipped, thread = _room((), message.thread, settings.thread_lines)
     con.execute(
         "INSERT INTO outbox (channel, key, version, digest, rev, state, message, told, skipped, resolved,"
-        " attempts, due, queued, reason, ref) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 0, ?, ?, '', X'7B7D')",
+        " attempts, due, queued, reason, ref) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, 0, ?, ?, '', ?)",
         (
             channel,
             message.key,
@@ -147,16 +141,15 @@ def _insert(
             _encode(message, thread),
             skipped,
             skipped,
-            message.severity == "resolved",
+            int(message.severity == "resolved"),
             _held(message, channel),
             _turn(con),
+            b"{}",
         ),
     )
 
 
-def _coalesce(
-    con: sqlite3.Connection, kept: _Kept, message: Message, digest: str, settings: JournalSettings
-) -> None:
+def _coalesce(con: Tables, kept: _Kept, message: Message, digest: str, settings: JournalSettings) -> None:
     """A waiting row keeps its turn, its hold and its back-off; one that was over waits from now.
 
     What is over before anybody was told of it is not told: it was held for so long.
@@ -177,7 +170,7 @@ def _coalesce(
             _encode(message, thread),
             skipped,
             skipped,
-            over,
+            int(over),
             kept.due if waiting else _held(message, kept.channel),
             kept.attempts if waiting else 0,
             kept.id,
@@ -199,19 +192,19 @@ def _room(old: tuple[str, ...], new: tuple[str, ...], most: int) -> tuple[int, t
     return skipped, lines[skipped:]
 
 
-def _bound(con: sqlite3.Connection, channel: str, settings: JournalSettings) -> None:
+def _bound(con: Tables, channel: str, settings: JournalSettings) -> None:
     """Drop the oldest resolved rows first, then the oldest; waiting ones are counted as dropped."""
     dropped = _drop(con, channel, f"state = '{PENDING}'", settings.outbox_pending)
     _drop(con, channel, f"state != '{PENDING}'", settings.outbox_kept)
     if dropped:
         con.execute(
             "INSERT INTO counters (name, value) VALUES ('outbox_dropped', ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            " ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value",
             (dropped,),
         )
 
 
-def _drop(con: sqlite3.Connection, channel: str, which: str, most: int) -> int:
+def _drop(con: Tables, channel: str, which: str, most: int) -> int:
     found = con.execute(f"SELECT count(*) FROM outbox WHERE channel = ? AND {which}", (channel,)).fetchone()[0]
     if found <= most:
         return 0
@@ -223,7 +216,7 @@ def _drop(con: sqlite3.Connection, channel: str, which: str, most: int) -> int:
     return int(found - most)
 
 
-def _turn(con: sqlite3.Connection) -> int:
+def _turn(con: Tables) -> int:
     """A number greater than every one given before among the kept rows."""
     return int(con.execute("SELECT coalesce(max(queued), 0) + 1 FROM outbox").fetchone()[0])
 

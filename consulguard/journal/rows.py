@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from consulguard.errors import StoreCorrupt
 from consulguard.journal import chain
-from consulguard.journal.db import read_base
 from consulguard.journal.store import Mark
+from consulguard.journal.tables import Tables, read_base
 from consulguard.model import Entry
 
 SNAPSHOTS_KEPT = 2  # the newest may be damaged: the one before it makes the replay longer, not impossible
 
 
-def insert(con: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+def insert(con: Tables, entries: Sequence[Entry]) -> None:
     con.executemany(
         "INSERT INTO entries (seq, at, epoch, kind, version, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(e.seq, chain.to_us(e.at), e.epoch, e.kind, e.version, e.body, e.hash) for e in entries],
     )
 
 
-def last(con: sqlite3.Connection) -> tuple[int, str]:
+def last(con: Tables) -> tuple[int, str]:
     """Sequence number and hash of the newest entry, or the base's."""
     row = con.execute("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
     return read_base(con) if row is None else (row[0], row[1])
 
 
-def newest_epoch(con: sqlite3.Connection) -> int:
+def newest_epoch(con: Tables) -> int:
     """The newest entry's epoch, which is the highest: none is written with a lower one. 0: there is no entry."""
     row = con.execute("SELECT epoch FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
     return 0 if row is None else int(row[0])
 
 
-def count(con: sqlite3.Connection) -> int:
+def count(con: Tables) -> int:
     return int(con.execute("SELECT count(*) FROM entries").fetchone()[0])
 
 
-def hash_at(con: sqlite3.Connection, seq: int) -> str | None:
+def hash_at(con: Tables, seq: int) -> str | None:
     """The hash of entry ``seq``; None when it is not kept (and is not the base)."""
     base, digest = read_base(con)
     if seq == base:
@@ -46,7 +45,7 @@ def hash_at(con: sqlite3.Connection, seq: int) -> str | None:
     return None if row is None else row[0]
 
 
-def read(con: sqlite3.Connection, after: int, limit: int) -> list[Entry]:
+def read(con: Tables, after: int, limit: int) -> list[Entry]:
     """The next entries after ``after`` (or after the base, when that is later), with the chain checked.
 
     Raises ``BrokenChain`` at the first entry that does not fit.
@@ -99,13 +98,14 @@ def proved(row: tuple[object, ...], seq: int, previous: str) -> Entry:
     )
 
 
-def save_snapshot(con: sqlite3.Connection, seq: int, body: bytes) -> None:
+def save_snapshot(con: Tables, seq: int, body: bytes) -> None:
     """Raises ``ValueError`` when entry ``seq`` is not in the journal."""
     digest = hash_at(con, seq)
     if digest is None:
         raise ValueError(f"a snapshot needs the entry it was made at; {seq} is not in the journal")
     con.execute(
-        "INSERT OR REPLACE INTO snapshots (seq, hash, digest, body) VALUES (?, ?, ?, ?)",
+        "INSERT INTO snapshots (seq, hash, digest, body) VALUES (?, ?, ?, ?) ON CONFLICT (seq) DO UPDATE"
+        " SET hash = excluded.hash, digest = excluded.digest, body = excluded.body",
         (seq, digest, chain.snapshot_digest(seq, digest, body), body),
     )
     con.execute(
@@ -114,7 +114,7 @@ def save_snapshot(con: sqlite3.Connection, seq: int, body: bytes) -> None:
     )
 
 
-def sound_snapshots(con: sqlite3.Connection) -> list[tuple[int, bytes]]:
+def sound_snapshots(con: Tables) -> list[tuple[int, bytes]]:
     """Snapshots that fit the journal, newest first."""
     sound = []
     rows = con.execute("SELECT seq, hash, digest, body FROM snapshots ORDER BY seq DESC").fetchall()
@@ -126,14 +126,14 @@ def sound_snapshots(con: sqlite3.Connection) -> list[tuple[int, bytes]]:
     return sound
 
 
-def unsound(con: sqlite3.Connection) -> str:
+def unsound(con: Tables) -> str:
     """Empty when every snapshot fits the journal, else a sentence."""
     sound = {seq for seq, _ in sound_snapshots(con)}
     seqs = [seq for (seq,) in con.execute("SELECT seq FROM snapshots ORDER BY seq")]
     return next((f"the snapshot at entry {seq} does not fit the journal" for seq in seqs if seq not in sound), "")
 
 
-def newest_snapshot(con: sqlite3.Connection) -> tuple[int, bytes] | None:
+def newest_snapshot(con: Tables) -> tuple[int, bytes] | None:
     """Raises ``StoreCorrupt`` when none is sound although the journal no longer reaches back to its beginning."""
     sound = sound_snapshots(con)
     if not sound and read_base(con)[0] > 0:
@@ -141,13 +141,13 @@ def newest_snapshot(con: sqlite3.Connection) -> tuple[int, bytes] | None:
     return sound[0] if sound else None
 
 
-def compactable(con: sqlite3.Connection, keep_after_seq: int) -> int:
+def compactable(con: Tables, keep_after_seq: int) -> int:
     """Up to which entry all may go: the older of two sound snapshots stays replayable."""
     sound = sound_snapshots(con)
     return min(keep_after_seq, sound[-1][0]) if len(sound) >= SNAPSHOTS_KEPT else 0
 
 
-def forget(con: sqlite3.Connection, upto: int, limit: int) -> int:
+def forget(con: Tables, upto: int, limit: int) -> int:
     """Remove at most ``limit`` of the oldest entries, none after ``upto``, and move the base with them."""
     base, _ = read_base(con)
     end = min(upto, base + limit)
@@ -155,20 +155,15 @@ def forget(con: sqlite3.Connection, upto: int, limit: int) -> int:
     if end <= base or digest is None:
         return 0
     con.execute("DELETE FROM entries WHERE seq <= ?", (end,))
-    con.execute("INSERT OR REPLACE INTO base (id, seq, hash) VALUES (1, ?, ?)", (end, digest))
+    con.execute(
+        "INSERT INTO base (id, seq, hash) VALUES (1, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
+        (end, digest),
+    )
     return end - base
 
 
-def free_pages(con: sqlite3.Connection) -> int:
-    return int(con.execute("PRAGMA freelist_count").fetchone()[0])
-
-
-def give_back(con: sqlite3.Connection, pages: int) -> None:
-    """Return unused pages of the file to the file system."""
-    con.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-
-
-def behind(con: sqlite3.Connection, mark: Mark | None) -> str:
+def behind(con: Tables, mark: Mark | None) -> str:
     """Why this journal is not the one the mark was made from; empty when it is."""
     seq, _ = last(con)
     if mark is None:

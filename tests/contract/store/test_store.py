@@ -1,4 +1,4 @@
-"""What every store promises. A new store joins by one line in ``STORES``."""
+"""What every store promises: a file, and a schema of a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ import msgspec
 import pytest
 from consulguard.errors import StaleEpoch, StoreUnavailable
 from consulguard.journal import Draft, JournalSettings, SqliteStore, Store
+from consulguard.journal.postgresql import PostgresStore
 from consulguard.model import Message, Offer
 
 from tests.support.messages import START, draft, incident, message
 
 Maker = Callable[[], Store]
 SETTINGS = JournalSettings(chunk=7, outbox_pending=5, outbox_kept=6, thread_lines=8)
-STORES: dict[str, Callable[[Path], Store]] = {
-    "sqlite": lambda folder: SqliteStore(folder / "j.db", channels=("console", "slack"), settings=SETTINGS),
-}
+CHANNELS = ("console", "slack")
 
 
-@pytest.fixture(params=sorted(STORES))
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
+def make(request: pytest.FixtureRequest, tmp_path: Path, schema: str) -> Maker:
     """Gives a store on the same data each time it is called."""
-    return lambda: STORES[request.param](tmp_path)
+    path = tmp_path / "j.db"
+    if request.param == "sqlite":
+        return lambda: SqliteStore(path, channels=CHANNELS, settings=SETTINGS)
+    dsn = request.getfixturevalue("postgres").dsn
+
+    def made() -> Store:
+        store = PostgresStore(path, dsn=lambda: dsn, channels=CHANNELS, settings=SETTINGS)
+        return store.shared(take_over=False, schema=schema)
+
+    return made
 
 
 @pytest.fixture

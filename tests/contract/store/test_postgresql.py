@@ -1,0 +1,132 @@
+"""What a journal in PostgreSQL promises beyond any other: two replicas may reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from consulguard.errors import ConfigError, StaleEpoch, StoreUnavailable
+from consulguard.journal import Mark
+from consulguard.journal.postgresql import PostgresStore
+
+from tests.support.messages import draft, message
+from tests.support.postgresql import RealPostgres
+
+pytestmark = pytest.mark.real
+Make = Callable[..., PostgresStore]
+BROKEN_OFF = (StaleEpoch, StoreUnavailable)
+
+
+@pytest.fixture
+def make(postgres: RealPostgres, schema: str, tmp_path: Path) -> Make:
+    def made(name: str, *, known: tuple[Mark, ...] = (), options: str = "", readonly: bool = False) -> Any:
+        (tmp_path / name).mkdir(exist_ok=True)
+        dsn = f"{postgres.dsn} {options}"
+        store = PostgresStore(tmp_path / name / "j", dsn=lambda: dsn, readonly=readonly)
+        return store.shared(take_over=True, known=known, schema=schema)
+
+    return made
+
+
+async def test_an_earlier_writer_writes_nothing_more(make: Make) -> None:
+    async with make("a") as old:
+        await old.append([msgspec.structs.replace(draft(0), epoch=1)], [message()])
+        [row] = await old.outbox_due("console", 1)
+        async with make("b") as new:
+            before = await new.last()
+            late: list[Callable[[], Awaitable[object]]] = [
+                lambda: old.append([msgspec.structs.replace(draft(1), epoch=1)]),
+                lambda: old.append([], [message("b")]),
+                lambda: old.outbox_sent(row, {"ts": "1"}),
+                lambda: old.save_snapshot(1, b"old"),
+                lambda: old.compact(1),
+            ]
+            for write in late:
+                with pytest.raises(BROKEN_OFF):
+                    await write()
+            assert await new.last() == before
+            assert await new.load_snapshot() is None
+            assert [r.key for r in await new.outbox_due("console", 9)] == [row.key]
+            assert await new.append([msgspec.structs.replace(draft(1), epoch=2)]) == 2
+
+
+async def test_a_writer_that_kept_its_connection_is_refused_by_the_token(
+    make: Make, postgres: RealPostgres, schema: str
+) -> None:
+    async with make("a") as old:
+        await old.append([draft(0)])
+        await postgres.ask(f"UPDATE {schema}.writer SET token = 'another'")
+        with pytest.raises(StaleEpoch, match="another replica has taken the journal over; nothing was written"):
+            await old.append([draft(1)])
+        assert (await old.last())[0] == 1
+
+
+async def test_a_follower_reads_beside_the_writer(make: Make) -> None:
+    async with make("a") as writer:
+        await writer.append([draft(n) for n in range(3)])
+        async with make("b", readonly=True) as follower:
+            assert [e.seq async for e in follower.entries()] == [1, 2, 3]
+            await writer.append([draft(3)])
+            assert [e.seq async for e in follower.entries(after=3)] == [4]
+            with pytest.raises(StoreUnavailable):
+                await follower.append([draft(4)])
+
+
+@pytest.mark.parametrize("who", ["the same replica", "what another has seen"])
+async def test_lost_commits_are_noticed(make: Make, postgres: RealPostgres, schema: str, who: str) -> None:
+    """As after a fail-over to a server that had not got them yet."""
+    async with make("a") as writer:
+        await writer.append([draft(n) for n in range(5)])
+        seq, digest = await writer.last()
+    await postgres.ask(f"DELETE FROM {schema}.entries WHERE seq > 3")
+    known = () if who == "the same replica" else (Mark(seq=seq, hash=digest),)
+    async with make("b" if known else "a", known=known) as after:
+        assert "ends at entry 3, but entry 5 was acknowledged" in after.behind
+        await after.append([draft(9)])
+        await after.accept(4)
+    async with make("a") as again:
+        assert bool(again.behind) is bool(known)  # its own mark still says so
+
+
+async def test_a_server_that_may_lose_what_it_acknowledged_is_refused(make: Make) -> None:
+    with pytest.raises(ConfigError, match="synchronous_commit = off"):
+        await make("a", options="options='-c synchronous_commit=off'").open()
+
+
+async def test_an_older_version_does_not_write_a_newer_journal(
+    make: Make, postgres: RealPostgres, schema: str
+) -> None:
+    async with make("a") as store:
+        await store.append([draft(0)])
+    await postgres.ask(f"INSERT INTO {schema}.migrations (version) VALUES (99)")
+    with pytest.raises(ConfigError, match=r"newer consulguard \(schema 99"):
+        await make("a").open()
+
+
+async def test_nobody_there(make: Make) -> None:
+    store = make("a", options="port=1")
+    with pytest.raises(StoreUnavailable, match="PostgreSQL"):
+        await store.open()
+
+
+async def test_a_server_that_comes_back(tmp_path: Path) -> None:
+    server = RealPostgres()
+    try:
+        server.open()
+        store = PostgresStore(tmp_path / "j", dsn=lambda: server.dsn)
+        async with store:
+            await store.append([draft(n) for n in range(5)])
+            server.stop()
+            with pytest.raises(StoreUnavailable):
+                await store.append([draft(5)])
+            server.start()
+            with pytest.raises(StoreUnavailable, match="must be reopened"):
+                await store.append([draft(5)])
+        async with store:
+            assert store.behind == ""
+            assert (await store.verify()).entries == 5
+    finally:
+        server.close()
