@@ -20,7 +20,7 @@ from consulguard.app.codec import encode
 from consulguard.app.dead_man import Pulse
 from consulguard.app.lanes import Lanes
 from consulguard.app.looking import with_query
-from consulguard.app.past import JOURNAL, Step, fold
+from consulguard.app.past import JOURNAL, Fold, Step
 from consulguard.clock import Clock
 from consulguard.coordinate import Lease
 from consulguard.engine import EngineState, step
@@ -75,6 +75,7 @@ class Rooms:
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
     turned: Callable[[EngineState, Sequence[AnyEvent]], None] = field(default=lambda state, events: None)
+    warm: Fold | None = None  # the journal as far as it was read while another wrote it
     held: str = ""  # why nothing may be done until a person resumes; empty when there is no reason
     pulse: Pulse = field(default_factory=Pulse)
 
@@ -122,7 +123,10 @@ class Daemon:
 
     async def open(self) -> None:
         """Fold the journal into the state and tell the watcher what was not passing when it ended."""
-        past = await fold(self.rooms.store, self.rooms.step)
+        warm = None if self.rooms.store.behind else self.rooms.warm
+        reading = warm or Fold(self.rooms.step)
+        await reading.advance(self.rooms.store)
+        past = reading.end()
         self.state, self.seq, self._doubt = past.state, past.seq, past.doubt
         self._last_snapshot = self.seq
         self._watcher.resume(health.known(self.state.health))

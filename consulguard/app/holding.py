@@ -108,10 +108,10 @@ def _free(loaded: Loaded) -> int:
 
 
 def refusing(reason: str) -> Callable[[str, dict[str, Any], str], Any]:
-    """Answers every command: it could not be written down."""
+    """Answers every command: it could not be written down now."""
 
     async def refuse(command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        raise ConsulguardError(f"nothing can be done while the journal cannot be written: {reason}")
+        raise ConsulguardError(reason)
 
     return refuse
 

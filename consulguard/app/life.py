@@ -6,18 +6,24 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+
+from msgspec import structs
 
 from consulguard.app import holding
 from consulguard.app.dead_man import DeadMan, Limits, Pulse, WatchedSelector
 from consulguard.app.receivers import notifiers
-from consulguard.app.service import doors, drained, standing
+from consulguard.app.service import Service, doors, drained, standing
+from consulguard.app.turns import Replica, Turn, first_of
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded
 from consulguard.errors import StoreFull, StoreUnavailable
 from consulguard.serve import Sights
 
+UNWRITTEN = "the journal could not be written for a while"
+UNWRITABLE = "nothing can be done while the journal cannot be written: {}"
+STANDBY = "another replica leads: say it there, or in Slack"
 PARK_S = 20.0  # for what is under way when we are asked to end; supervisors kill after 30
 
 
@@ -43,34 +49,61 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
 
     What is under way at the signal may end first; a second one breaks it off. SIGHUP reads the playbooks again.
     A daemon whose disk fills up while it works says so, does nothing, and begins anew when there is room: it
-    replays, and acts again only when a person resumes. Raises ConfigError, StoreUnavailable, StoreCorrupt.
+    replays, and acts again only when a person resumes. One of several replicas waits for its turn first, and again
+    after each. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
     held, alarm = "", holding.Alarm(lambda: notifiers(loaded, SystemClock()), SystemClock())
     with _signals() as asked:
-        while not asked.stop.is_set():
-            stood = asyncio.Event()
-            try:
-                async with standing(loaded, held=held, dead_man=dead_man) as service:
-                    stood.set()
-                    await alarm.over()
-                    asked.reload = service.reloader.now
-                    await (service.daemon.seen_all.wait() if once else asked.stop.wait())
-                    if once:
-                        await drained(service)
-                    await service.daemon.park(PARK_S, asked.hurry.is_set)
-                    return
-            except StoreUnavailable as error:
-                full = isinstance(error, StoreFull)
-                if once or not (stood.is_set() or (held and full)):
-                    raise
-                if stood.is_set():
-                    await alarm.sound(error)
-                if not full:
-                    raise
-                held, stopped_at = str(error), SystemClock().now().timestamp()
-            asked.reload = _nothing
-            async with doors(loaded, holding.refusing(held), Sights(health=partial(holding.health, stopped_at))):
-                await holding.room(loaded, asked.stop)
+        async with contextlib.aclosing(Replica(loaded, SystemClock())) as replica:
+            while not asked.stop.is_set():
+                stood = asyncio.Event()
+                try:
+                    async with replica.turn(asked.stop, partial(_standby, loaded)) as turn:
+                        if turn is not None:
+                            leading = standing(loaded, dead_man=dead_man, turn=replace(turn, held=held))
+                            async with leading as service, replica.remembering(service.store):
+                                stood.set()
+                                await alarm.over()
+                                await _lead(service, turn, asked, once=once)
+                    continue
+                except StoreUnavailable as error:
+                    if replica.was_lost:  # somebody else writes it now
+                        continue
+                    full = isinstance(error, StoreFull)
+                    if once or not (stood.is_set() or (held and full)):
+                        raise
+                    if stood.is_set():
+                        await alarm.sound(error)
+                    if not full:
+                        raise
+                    held, stopped_at = f"{UNWRITTEN} ({error})", SystemClock().now().timestamp()
+                waiting = Sights(health=partial(holding.health, stopped_at))
+                async with doors(loaded, holding.refusing(UNWRITABLE.format(held)), waiting):
+                    await holding.room(loaded, asked.stop)
+
+
+async def _lead(service: Service, turn: Turn, asked: _Asked, *, once: bool) -> None:
+    """Until we are asked to end, which is done in good order, or the lease is lost, which is not."""
+    asked.reload = service.reloader.now
+    goal = service.daemon.seen_all if once else asked.stop
+    try:
+        await first_of(goal.wait(), turn.over())
+    finally:
+        asked.reload = _nothing
+    if not goal.is_set():
+        return
+    if once:
+        await drained(service)
+    await service.daemon.park(PARK_S, asked.hurry.is_set)
+    asked.stop.set()
+
+
+def _standby(loaded: Loaded) -> contextlib.AbstractAsyncContextManager[None]:
+    """The doors of a replica that waits for its turn: ready to lead, and nobody to give orders to."""
+    began = SystemClock().now().timestamp()
+    waiting = holding.refusing(STANDBY)
+    standby = Sights(health=lambda: structs.replace(holding.health(began), ready=True, paused=False))
+    return doors(loaded, waiting, standby)
 
 
 def _nothing() -> None:

@@ -32,21 +32,54 @@ class Past:
 
 async def fold(store: Store, step: Step = step) -> Past:
     """What the journal holds. Effects are dropped: they are past. Raises StoreUnavailable, StoreCorrupt."""
-    past, sent = await _from_snapshot(store), _Sent()
-    async for entry in store.entries(after=past.seq):
-        if entry.kind == "event":
-            event = event_of(entry.body)
-            past.state, effects = step(past.state, event)
-            sent.replayed(event, effects)
-        elif entry.kind == "intent":
-            sent.journaled(effect_of(entry.body))
-        past.seq = entry.seq
-    for run in past.state.active_runs():
-        if run.sent and run.intent is not None and run.intent.id in sent.imagined:
-            _take_back(past.state, run)
-    known = {run.intent.id for run in past.state.runs.values() if run.effects and run.intent is not None}
-    past.doubt = sent.doubt(known)
-    return past
+    reading = Fold(step)
+    await reading.advance(store)
+    return reading.end()
+
+
+class Fold:
+    """A journal as far as it was read. Who follows another's journal reads on now and then."""
+
+    def __init__(self, step: Step = step) -> None:
+        self.hash = ""  # of the last entry folded in
+        self._past: Past | None = None
+        self._sent = _Sent()
+        self._step = step
+
+    @property
+    def seq(self) -> int:
+        """Of the last entry folded in."""
+        return self._past.seq if self._past is not None else 0
+
+    async def advance(self, store: Store) -> None:
+        """Read on to the end. Raises StoreUnavailable, StoreCorrupt.
+
+        Where what comes next has been compacted away it begins anew, at the newest snapshot.
+        """
+        warm = self._past is not None
+        past = self._past = self._past or await _from_snapshot(store)
+        async for entry in store.entries(after=past.seq):
+            if warm and entry.seq != past.seq + 1:
+                self._past, self._sent = None, _Sent()
+                await self.advance(store)
+                return
+            if entry.kind == "event":
+                event = event_of(entry.body)
+                past.state, effects = self._step(past.state, event)
+                self._sent.replayed(event, effects)
+            elif entry.kind == "intent":
+                self._sent.journaled(effect_of(entry.body))
+            past.seq, self.hash = entry.seq, entry.hash
+
+    def end(self) -> Past:
+        """The state to go on from. Nothing can be read after it."""
+        past, self._past = self._past or Past(), None
+        for run in past.state.active_runs():
+            if run.sent and run.intent is not None and run.intent.id in self._sent.imagined:
+                _take_back(past.state, run)
+        known = {run.intent.id for run in past.state.runs.values() if run.effects and run.intent is not None}
+        past.doubt = self._sent.doubt(known)
+        return past
 
 
 async def _from_snapshot(store: Store) -> Past:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from consulguard import registry
-from consulguard.app import calendar, measures, wiring
+from consulguard.app import calendar, measures, turns, wiring
 from consulguard.app.chat import chatting
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.dead_man import DeadMan, Pulse
@@ -22,9 +22,11 @@ from consulguard.app.failpoints import Failpoints
 from consulguard.app.measures import Measures
 from consulguard.app.receivers import notifiers, paced
 from consulguard.app.reload import Reloader
+from consulguard.app.turns import Turn
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
+from consulguard.coordinate import Lease
 from consulguard.errors import ConfigError
 from consulguard.events import Configured, Reply
 from consulguard.journal import JournalSettings, Store
@@ -50,18 +52,11 @@ class Service:
     reloader: Reloader
 
 
-def journal(loaded: Loaded, channels: tuple[str, ...]) -> Store:
+def journal(loaded: Loaded, channels: tuple[str, ...], turn: Turn | None = None) -> Store:
     """The journal's store, its folder made if it is missing. Raises ConfigError."""
-    path = settings.journal_path(loaded)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"the journal's folder cannot be made: {error.strerror}", where=str(path.parent)
-        ) from None
+    turns.make_folder(loaded)
     kept = JournalSettings(free_space=loaded.config.journal.min_free)
-    store: Store = registry.load(registry.STORES, "sqlite")(path, channels=channels, settings=kept)
-    return store
+    return turns.store(loaded, channels=channels, kept=kept, turn=turn)
 
 
 async def drained(service: Service) -> None:
@@ -73,23 +68,22 @@ async def drained(service: Service) -> None:
 
 @contextlib.asynccontextmanager
 async def standing(
-    loaded: Loaded, clock: Clock | None = None, *, held: str = "", dead_man: DeadMan | None = None
+    loaded: Loaded, clock: Clock | None = None, *, dead_man: DeadMan | None = None, turn: Turn | None = None
 ) -> AsyncIterator[Service]:
     """A daemon at work; leaving the block ends it cleanly.
 
-    ``held``: why it only watches until resumed. Without ``dead_man`` nobody watches its loop.
+    Without ``dead_man`` nobody watches its loop. Without ``turn`` it is the only replica.
     """
     clock = clock or SystemClock()
+    turn = turn or turns.alone(clock)
     watched = dead_man.armed() if dead_man is not None else contextlib.nullcontext()
     dead_man = dead_man or DeadMan(clock, Pulse())
     given, channels = _given(loaded, clock), notifiers(loaded, clock)
-    store = journal(loaded, tuple(c.name for c in channels))
+    store = journal(loaded, tuple(c.name for c in channels), turn)
     client, measured = _client(loaded, clock)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
 
-    def fence() -> int:
-        return 0 if dead_man.stuck() else daemon.epoch()
-
+    fence = _fence(dead_man, turn.lease, lambda: daemon.epoch())
     async with _open(store, client, channels):
         workers = paced(store, channels, clock, measured.delivered, loaded)
         rooms = Rooms(
@@ -98,11 +92,12 @@ async def standing(
             watcher=lambda emit: Watcher(client, clock, settings.watch_settings(loaded), emit),
             actions=wiring.actions(),
             context=wiring.context(loaded, client, clock, fence, failpoint),
-            lease=registry.load(registry.LEASES, "single")(clock),
+            lease=turn.lease,
+            warm=turn.warm,
             configured=given,
             failpoint=failpoint,
             told=lambda: _poke(workers),
-            held=f"the journal could not be written for a while ({held})" if held else "",
+            held=turn.held,
             pulse=dead_man.pulse,
             turned=measured.turned,
         )
@@ -118,6 +113,11 @@ def _client(loaded: Loaded, clock: Clock) -> tuple[ConsulClient, Measures]:
     client, measured = settings.client(loaded), Measures(Metrics(), clock)
     client.asked = measured.asked
     return client, measured
+
+
+def _fence(dead_man: DeadMan, lease: Lease, epoch: Callable[[], int]) -> Callable[[], int]:
+    """The epoch in which an effect may leave now; 0: none may."""
+    return lambda: 0 if dead_man.stuck() or not lease.sends() else epoch()
 
 
 def _given(loaded: Loaded, clock: Clock) -> Configured:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from consulguard.app import service
+from consulguard.app import service, turns
 from consulguard.cli import contracts, doors, printing
 from consulguard.cli.options import Options
 from consulguard.cli.word import user
@@ -17,16 +17,16 @@ from consulguard.clock import SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.config.files import exists
 from consulguard.errors import ConfigError
-from consulguard.journal import Draft, Report, SqliteStore, Store
+from consulguard.journal import Draft, Report, Store
 from consulguard.model import Entry
 
 
-def readable(loaded: Loaded) -> SqliteStore:
+def readable(loaded: Loaded) -> Store:
     """The journal, for a reader beside the daemon. Raises ConfigError when there is none yet."""
     path = settings.journal_path(loaded)
-    if not exists(path):
+    if loaded.config.journal.store == "sqlite" and not exists(path):
         raise ConfigError("there is no journal yet; the daemon writes it (consulguard run)", where=str(path))
-    return SqliteStore(path, readonly=True)
+    return turns.store(loaded, readonly=True)
 
 
 def verify(options: Options) -> int:
@@ -38,7 +38,7 @@ def verify(options: Options) -> int:
     return doors.OK if report.ok else doors.FAILURE
 
 
-async def _verify(store: SqliteStore) -> Report:
+async def _verify(store: Store) -> Report:
     await store.open()
     try:
         return await store.verify()
@@ -88,7 +88,7 @@ async def _accept(store: Store, seq: int) -> str:
         await store.close()
 
 
-async def _tail(store: SqliteStore, number: int) -> list[Entry]:
+async def _tail(store: Store, number: int) -> list[Entry]:
     await store.open()
     try:
         last, _ = await store.last()

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from consulguard import config
-from consulguard.app import assess, configured, fold
+from consulguard.app import assess, configured, fold, turns
 from consulguard.app.past import JOURNAL
 from consulguard.cli import snapshots
 from consulguard.cli.doors import stripped
@@ -23,7 +23,6 @@ from consulguard.config.files import exists
 from consulguard.engine import EngineState
 from consulguard.errors import ConsulUnavailable, PlaybookError, StoreCorrupt, StoreUnavailable
 from consulguard.events import AnyEvent
-from consulguard.journal import SqliteStore
 from consulguard.model import Pause
 from consulguard.watch import read_once
 
@@ -79,9 +78,9 @@ async def past(loaded: config.Loaded, *, blind: datetime | None = None) -> Engin
     somebody has paused us, and that is as good as paused.
     """
     path = settings.journal_path(loaded)
-    if not exists(path):
+    if loaded.config.journal.store == "sqlite" and not exists(path):
         return None
-    store = SqliteStore(path, readonly=True)
+    store = turns.store(loaded, readonly=True)
     try:
         await store.open()
         state = (await fold(store)).state

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from consulguard.config import values
 from consulguard.config.access import Access
+from consulguard.config.replicas import Coordinate
 from consulguard.config.routing import Receiver, Route, TimeInterval
 from consulguard.config.values import Addresses, Count, SecretFile, SomeCount, SomeShare, Words
 from consulguard.config.windows import ChangeWindow, WindowName
@@ -114,7 +115,11 @@ class Guards(Section):
 
 
 class Journal(Section):
-    path: str = Field("", description="Empty: journal.sqlite under $XDG_STATE_HOME/consulguard.")
+    store: Literal["sqlite", "postgresql"] = Field("sqlite", description="postgresql is for several replicas.")
+    path: str = Field(
+        "", description="Empty: journal.sqlite under $XDG_STATE_HOME/consulguard. Mark and socket lie beside it."
+    )
+    dsn_file: SecretFile = Field("", description="File with PostgreSQL's connection string.")
     retention: Duration = Field(7 * 86_400.0, description="Entries older than this are compacted away.")
     min_free: Size = Field(64 << 20, description="With less left on its disk nothing is done.")
 
@@ -256,6 +261,7 @@ class Config(Section):
     correlate: Correlate = Correlate()
     guards: Guards = Guards()
     journal: Journal = Journal()
+    coordinate: Coordinate = Coordinate()
     notify: Notify = Notify()
     slack: Slack = Slack()
     access: Access = Access()

@@ -21,6 +21,7 @@ from consulguard.events import LeaseChanged
 from consulguard.model import Value
 
 MARGIN_S = 1.0  # given up this much earlier: clocks of two machines do not run at quite the same rate
+SENDING = 0.25  # of the whole time: with less left nothing is sent any more
 RETRY_S = 1.0  # between two tries of a renewal that had no answer
 ANSWER_S = 5.0  # one call to the backend
 log = structlog.get_logger("consulguard.coordinate")
@@ -45,7 +46,7 @@ class Lease(ABC):
     def changes(self, last_epoch: int) -> AsyncIterator[LeaseChanged]:
         """Every change from now on: a new life holds nothing. ``last_epoch`` is the newest in the journal."""
 
-    def holds(self) -> bool:
+    def sends(self) -> bool:
         """Whether an effect may leave at this very moment."""
         return True
 
@@ -112,6 +113,10 @@ class SharedLease(Lease):
         """By our own clock, now. False after a pause that was too long, before anything else has run."""
         return self._clock.monotonic() < self._until and not self.lost.is_set()
 
+    def sends(self) -> bool:
+        """Held, and with enough time left for what leaves now to arrive."""
+        return self.holds() and self._clock.monotonic() < self._until - self.lock.valid_s * SENDING
+
     async def gain(self) -> int:
         """Wait until it is ours; the epoch. Raises ConfigError where the backend cannot be used at all."""
         self.lost.clear()
@@ -142,6 +147,8 @@ class SharedLease(Lease):
             yield
         finally:
             task.cancel()
+            if not self.holds():
+                self.lost.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             await self.release()

@@ -14,8 +14,8 @@ from consulguard.journal.store import JournalSettings
 from consulguard.journal.tables import Tables
 from consulguard.model import Message, OutboxRow, StillOpen
 
-# What is joined to nothing keeps the planner from going by that column's index: by the state, or in the order of the
-# ids, there is less to look at.
+# What is joined to nothing keeps the planner from going by that column's index: by the state, or in the
+# order of the ids, there is less to look at.
 _INCIDENTS = "key LIKE 'inc-%'"
 _UNTOLD = f"state = '{outbox.PENDING}' AND length(ref) = 2"  # nothing was ever posted: {}
 _NEW = f"channel = ? AND {_INCIDENTS} AND {_UNTOLD} AND (attempts > 0 OR due <= ?)"  # the others are held

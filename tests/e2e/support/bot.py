@@ -91,6 +91,10 @@ class Bot:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def ended_with(self) -> int | None:
+        """The exit code of the process that was started last; None while it runs, or where there is none."""
+        return self._process.poll() if self._process is not None else None
+
     async def died(self, within_s: float = 90.0) -> None:
         """Wait until its fail-point has killed it."""
         assert await self._ended(within_s) == -signal.SIGKILL, self.output()

@@ -1,0 +1,185 @@
+"""Replicas take turns: one leads, the others read its journal along and wait for the lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from consulguard import registry
+from consulguard.app.past import Fold
+from consulguard.clock import Clock
+from consulguard.config import Loaded, settings
+from consulguard.config import coordinate as given
+from consulguard.coordinate import Lease, SharedLease
+from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable, StoreCorrupt, StoreUnavailable
+from consulguard.journal import JournalSettings, Mark, Store
+
+Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+READ_S = 1.0  # between two looks at the leader's journal, and between two marks beside the lease
+AGAIN_S = 5.0  # after the journal could not be read
+log = structlog.get_logger("consulguard.app")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One time of leading."""
+
+    lease: Lease
+    warm: Fold | None = None  # the journal as far as it was read meanwhile
+    known: tuple[Mark, ...] = ()  # how far it had certainly come
+    held: str = ""  # why it only watches until resumed
+
+    async def over(self) -> None:
+        """Return when the lease is lost: at once where that has happened, never for the only replica."""
+        await (self.lease.lost if isinstance(self.lease, SharedLease) else asyncio.Event()).wait()
+
+
+def alone(clock: Clock) -> Turn:
+    """The turn of the only replica."""
+    return Turn(lease=registry.load(registry.LEASES, "single")(clock))
+
+
+def make_folder(loaded: Loaded) -> None:
+    """Where journal, mark and socket lie. Raises ConfigError."""
+    folder = settings.journal_path(loaded).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"the journal's folder cannot be made: {error.strerror}", where=str(folder)) from None
+
+
+def store(
+    loaded: Loaded,
+    *,
+    channels: tuple[str, ...] = (),
+    kept: JournalSettings | None = None,
+    turn: Turn | None = None,
+    readonly: bool = False,
+) -> Store:
+    """The configured journal. A turn by a shared lease takes it over from its last writer. Raises ConfigError."""
+    kind = loaded.config.journal.store
+    make = registry.load(registry.STORES, kind)
+    shared: dict[str, Any] = {"channels": channels, "settings": kept or JournalSettings(), "readonly": readonly}
+    if kind == "sqlite":
+        return make(settings.journal_path(loaded), **shared)  # type: ignore[no-any-return]
+    made = make(settings.journal_path(loaded), dsn=given.dsn(loaded), **shared)
+    leads = turn is not None and isinstance(turn.lease, SharedLease)
+    return made.shared(take_over=leads, known=turn.known if turn else ())  # type: ignore[no-any-return]
+
+
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Until one of them has ended; the others are cancelled. Raises what the first one raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Replica:
+    """One of several, or the only one."""
+
+    def __init__(self, loaded: Loaded, clock: Clock) -> None:
+        self._loaded = loaded
+        self._clock = clock
+        wanted, backend = given.lease(loaded), loaded.config.coordinate.backend
+        self._lease: SharedLease | None = None
+        if backend != "single":
+            made = registry.load(registry.LEASES, backend)(clock, wanted, lambda: settings.client(loaded))
+            self._lease = made
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the last turn ended because the lease was lost."""
+        return self._lease is not None and self._lease.lost.is_set()
+
+    @contextlib.asynccontextmanager
+    async def turn(self, stop: asyncio.Event, waiting: Waiting) -> AsyncIterator[Turn | None]:
+        """Wait for the lease, reading along; keep it while the block runs, then give it back.
+
+        None: ``stop`` came first. ``waiting``: what is open meanwhile.
+        """
+        if self._lease is None:
+            yield alone(self._clock)
+            return
+        warm = Fold()
+        make_folder(self._loaded)
+        async with waiting(), _beside(self._follow(warm)):
+            await first_of(self._lease.gain(), stop.wait())
+        if stop.is_set():
+            yield None
+            return
+        async with self._lease.kept():
+            yield Turn(lease=self._lease, warm=warm, known=await self._known(warm))
+
+    @contextlib.asynccontextmanager
+    async def remembering(self, store: Store) -> AsyncIterator[None]:
+        """Keep how far the journal has come beside the lease, for whoever leads next."""
+        if self._lease is None:
+            yield
+            return
+        async with _beside(self._remember(self._lease, store)):
+            yield
+
+    async def aclose(self) -> None:
+        """Give the lease back, if it is ours."""
+        if self._lease is not None:
+            await self._lease.lock.close()
+
+    async def _follow(self, warm: Fold) -> None:
+        """The journal as the leader writes it, so that a take-over has only its end to read."""
+        while True:
+            reader = store(self._loaded, readonly=True)
+            try:
+                await reader.open()
+                while True:
+                    await warm.advance(reader)
+                    await asyncio.sleep(READ_S)
+            except (StoreUnavailable, StoreCorrupt, ConfigError) as error:
+                log.warning("journal_not_followed", reason=str(error))
+            finally:
+                await reader.close()
+            await asyncio.sleep(AGAIN_S)
+
+    async def _known(self, warm: Fold) -> tuple[Mark, ...]:
+        """What we have read ourselves, and what the last leader left beside the lease."""
+        assert self._lease is not None
+        marks = [Mark(seq=warm.seq, hash=warm.hash)] if warm.hash else []
+        try:
+            note = await self._lease.lock.read_note()
+            marks += [msgspec.json.decode(note, type=Mark)] if note else []
+        except (LeaseUnavailable, msgspec.DecodeError) as error:
+            log.warning("mark_not_read", reason=str(error))
+        return tuple(marks)
+
+    async def _remember(self, lease: SharedLease, store: Store) -> None:
+        told = (0, "")
+        while True:
+            await asyncio.sleep(READ_S)
+            try:
+                last = await store.last()
+                if last != told and not store.behind and lease.holds():
+                    await lease.lock.write_note(msgspec.json.encode(Mark(seq=last[0], hash=last[1])))
+                    told = last
+            except (LeaseUnavailable, LeaseLost, StoreUnavailable, StoreCorrupt) as error:
+                log.warning("mark_not_kept", reason=str(error))
