@@ -144,8 +144,11 @@ def test_a_changed_configuration_rolls_the_pod_and_a_changed_playbook_does_not()
 @pytest.mark.parametrize(
     ("flags", "word"),
     [
-        (("--set", "replicaCount=2"), "replicaCount"),
+        (("--set", "replicaCount=2"), "journal.store"),
+        (("--set", "replicaCount=2,journal.store=postgresql,journal.postgresql.existingSecret=a"), "backend"),
         (("--set", "replicaCount=0"), "replicaCount"),
+        (("--set", "journal.store=postgresql"), "existingSecret"),
+        (("--set", "coordinate.backend=zookeeper"), "hosts"),
         (("--set", "slack.enabled=true"), "existingSecret"),
         (("--set", "mode=AUTO"), "mode"),
         (("--set", "replicaCounts=1"), "replicaCounts"),
@@ -177,5 +180,27 @@ def test_the_network_is_closed_but_for_what_is_named() -> None:
     assert closed["ingress"] == []
 
 
-def test_the_pod_is_replaced_never_doubled() -> None:
+def test_two_replicas_are_not_rolled_at_once_and_one_is_replaced() -> None:
     assert support.only("default", "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    rolling = support.only("replicas", "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxUnavailable": 1, "maxSurge": 0}
+    assert not [key for key in support.objects("replicas") if key[0] == "PersistentVolumeClaim"]
+
+
+def test_zookeeper_may_be_reached_at_its_ports() -> None:
+    flags = ("coordinate.backend=zookeeper", "coordinate.zookeeper.hosts={a:2181,b:2181,c:2182}")
+    text = support.rendered("default", "1.31", *(f for flag in flags for f in ("--set", flag)))
+    [policy] = [d for d in support.documents(text) if d["kind"] == "NetworkPolicy"]
+    open_ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+    assert {2181, 2182} <= set(open_ports)
+
+
+def test_the_guides_command_gives_two_replicas() -> None:
+    page = (support.ROOT / "docs/kubernetes.md").read_text()
+    [command] = [line.split() for line in page.splitlines() if "replicaCount=2" in line]
+    assert command[:4] == ["helm", "install", "consulguard", "helm/consulguard"]
+    flags = [part for part in command[4:] if part != "--create-namespace"]
+    done = support.helm("template", "consulguard", str(support.CHART), *flags)
+    assert done.returncode == 0, done.stderr
+    [made] = [d for d in support.documents(done.stdout) if d["kind"] == "Deployment"]
+    assert made["spec"]["replicas"] == 2

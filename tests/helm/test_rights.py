@@ -34,6 +34,7 @@ def rights_of_each_action() -> dict[str, list[str]]:
     found = {"none": rights()}
     found |= {action: rights(*on(action)) for action in ACTIONS}
     found["all"] = rights(*on(*ACTIONS))
+    found["lease"] = rights("--set", "coordinate.backend=kubernetes")
     return found
 
 
@@ -48,7 +49,7 @@ def test_what_is_never_needed() -> None:
     for never in ("secrets", "pods/exec", "nodes/proxy", "escalate", "bind", "impersonate", "*", "watch"):
         assert never not in text, never
     made = [line for line in text.splitlines() if " create " in line]
-    assert set(made) == {"Role create pods/eviction"}
+    assert set(made) == {"Role create pods/eviction", "Role create leases.coordination.k8s.io"}
 
 
 def test_roles_are_in_the_namespaces_that_are_named_and_bound_to_our_account() -> None:
@@ -67,4 +68,4 @@ def test_the_account_token_is_mounted_only_when_it_is_needed() -> None:
     def mounted(name: str) -> Any:
         return support.only(name, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
 
-    assert [mounted(name) for name in support.SETS] == [False, True, True]
+    assert [mounted(name) for name in support.SETS] == [False, True, True, True]

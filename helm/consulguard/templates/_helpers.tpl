@@ -39,7 +39,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* "true" when something talks to the API server. */}}
 {{- define "consulguard.usesKubernetes" -}}
-{{- $on := false }}
+{{- $on := eq .Values.coordinate.backend "kubernetes" }}
 {{- range $_, $wanted := .Values.rbac.actions }}{{- if $wanted }}{{- $on = true }}{{- end }}{{- end }}
 {{- if $on }}true{{ end }}
 {{- end }}
@@ -68,6 +68,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 {{- $journal := dict "path" "/var/lib/consulguard/journal.sqlite" }}
+{{- if eq $v.journal.store "postgresql" }}
+{{- $key := $v.journal.postgresql.existingSecretKey }}
+{{- $journal = dict "path" "/var/lib/consulguard/journal.sqlite" "store" "postgresql" "dsn_file" (printf "/etc/consulguard-postgresql/%s" $key) }}
+{{- end }}
 {{- $base := dict
   "mode" $v.mode
   "journal" $journal
@@ -91,6 +95,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- if $actions.cordon }}{{- $_ := set $kubernetes "cordon" true }}{{- end }}
 {{- if $kubernetes }}{{- $_ := set $base "actions" (dict "kubernetes" $kubernetes) }}{{- end }}
+{{- if ne $v.coordinate.backend "single" }}
+{{- $coordinate := dict "backend" $v.coordinate.backend "key" (include "consulguard.fullname" .) }}
+{{- if eq $v.coordinate.backend "zookeeper" }}{{- $_ := set $coordinate "zookeeper" (dict "hosts" $v.coordinate.zookeeper.hosts) }}{{- end }}
+{{- $_ := set $base "coordinate" $coordinate }}
+{{- end }}
 {{- toYaml (mergeOverwrite $base (deepCopy $v.config)) }}
 {{- end }}
 
@@ -100,5 +109,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.consul.existingSecret }}{{- $_ := set $found "consul" . }}{{- end }}
 {{- with .Values.consul.tls.existingSecret }}{{- $_ := set $found "consul-tls" . }}{{- end }}
 {{- if .Values.slack.enabled }}{{- $_ := set $found "slack" .Values.slack.existingSecret }}{{- end }}
+{{- if eq .Values.journal.store "postgresql" }}
+{{- $_ := set $found "postgresql" .Values.journal.postgresql.existingSecret }}
+{{- end }}
 {{- toJson $found }}
 {{- end }}
