@@ -61,8 +61,14 @@ playbooks and secret files must belong to root or to the user consulguard runs a
 A playbook that cannot be used keeps the daemon from starting: exit code 78, with file, line and key. Two playbooks
 of one name are both unusable. While the daemon runs it takes changed playbooks over by itself, or at once at a
 SIGHUP; a run under way keeps the version it began with. A version that cannot be used changes nothing: the last
-good one stays in force, `consulguard_config_stale` is 1, and people are told where and why. Other settings need a
-restart. Verbs that only read show what cannot be used as disabled (`consulguard playbook list`).
+good one stays in force, `consulguard_config_stale` is 1, and people are told where and why. Verbs that only read
+show what cannot be used as disabled (`consulguard playbook list`).
+
+Other settings are taken over in the same way, all at once: a changed configuration is prepared as a start would,
+and where anything would be refused the old one stays in force and people are told. Otherwise what is under way
+ends, the daemon begins anew in the same process, and settles (`watch.settle`) before it acts; one of several
+replicas gives the lease away for that. A new `server.listen` or `slack.listen` that somebody else has taken ends
+the daemon, as at a start.
 
 `config.schema.json` is the JSON Schema for editors. This page is made by `make docs`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,8 +14,9 @@ from msgspec import structs
 from consulguard.app import holding
 from consulguard.app.dead_man import DeadMan, Limits, Pulse, WatchedSelector
 from consulguard.app.receivers import notifiers
+from consulguard.app.renewal import Renewal
 from consulguard.app.service import Service, doors, drained, standing
-from consulguard.app.turns import Replica, Turn, first_of
+from consulguard.app.turns import Replica, Turn, beside, first_of
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded
 from consulguard.errors import StoreFull, StoreUnavailable
@@ -30,37 +31,46 @@ PARK_S = 20.0  # for what is under way when we are asked to end; supervisors kil
 def serve(loaded: Loaded, *, once: bool = False, within_s: float | None = None) -> None:
     """``run`` as a process of its own, under the dead-man switch. ``within_s``: TimeoutError after so long.
 
-    Raises ConfigError, StoreUnavailable, StoreCorrupt.
+    A configuration that has changed is lived by in a new life. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
+    following: Loaded | None = loaded
+    while following is not None:
+        following = _life(following, once=once, within_s=within_s)
+
+
+def _life(loaded: Loaded, *, once: bool, within_s: float | None) -> Loaded | None:
     limits, clock = loaded.config.server.dead_man, SystemClock()
     watched = Limits(loop_s=limits.loop_lag, append_s=limits.append, silence_s=limits.silence)
     dead_man = DeadMan(clock, Pulse(), watched)
 
-    async def within() -> None:
+    async def within() -> Loaded | None:
         async with asyncio.timeout(within_s):
-            await run(loaded, once=once, dead_man=dead_man)
+            return await run(loaded, once=once, dead_man=dead_man)
 
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(WatchedSelector(dead_man))) as runner:
-        runner.run(within())
+        return runner.run(within())
 
 
-async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = None) -> None:
+async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = None) -> Loaded | None:
     """Serve until SIGTERM or SIGINT. With ``once``: until the mesh was read once and its news delivered.
 
-    What is under way at the signal may end first; a second one breaks it off. SIGHUP reads the playbooks again.
+    What is under way at the signal may end first; a second one breaks it off. SIGHUP reads all files again; a
+    changed configuration ends this life as well, and is returned.
     A daemon whose disk fills up while it works says so, does nothing, and begins anew when there is room: it
     replays, and acts again only when a person resumes. One of several replicas waits for its turn first, and again
     after each. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
     held, alarm = "", holding.Alarm(lambda: notifiers(loaded, SystemClock()), SystemClock())
     with _signals() as asked:
+        renewal = Renewal(loaded, asked.renew, SystemClock())
         async with contextlib.aclosing(Replica(loaded, SystemClock())) as replica:
             while not asked.stop.is_set():
                 stood = asyncio.Event()
                 try:
-                    async with replica.turn(asked.stop, partial(_standby, loaded)) as turn:
+                    async with replica.turn(asked.stop, partial(_standby, loaded, renewal, asked)) as turn:
                         if turn is not None:
-                            leading = standing(loaded, dead_man=dead_man, turn=replace(turn, held=held))
+                            mine = replace(turn, held=held, renewal=renewal)
+                            leading = standing(loaded, dead_man=dead_man, turn=mine)
                             async with leading as service, replica.remembering(service.store):
                                 stood.set()
                                 await alarm.over()
@@ -80,6 +90,7 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
                 waiting = Sights(health=partial(holding.health, stopped_at))
                 async with doors(loaded, holding.refusing(UNWRITABLE.format(held)), waiting):
                     await holding.room(loaded, asked.stop)
+    return None if asked.ended else asked.next
 
 
 async def _lead(service: Service, turn: Turn, asked: _Asked, *, once: bool) -> None:
@@ -98,12 +109,23 @@ async def _lead(service: Service, turn: Turn, asked: _Asked, *, once: bool) -> N
     asked.stop.set()
 
 
-def _standby(loaded: Loaded) -> contextlib.AbstractAsyncContextManager[None]:
+@contextlib.asynccontextmanager
+async def _standby(loaded: Loaded, renewal: Renewal, asked: _Asked) -> AsyncIterator[None]:
     """The doors of a replica that waits for its turn: ready to lead, and nobody to give orders to."""
     began = SystemClock().now().timestamp()
     waiting = holding.refusing(STANDBY)
-    standby = Sights(health=lambda: structs.replace(holding.health(began), ready=True, paused=False))
-    return doors(loaded, waiting, standby)
+    sights = Sights(
+        health=lambda: structs.replace(
+            holding.health(began), ready=True, paused=False, config_stale=bool(renewal.wrong)
+        ),
+        reload=renewal.reload if loaded.config.server.reload else None,
+    )
+    asked.reload = renewal.now
+    try:
+        async with doors(loaded, waiting, sights), beside(renewal.run()):
+            yield
+    finally:
+        asked.reload = _nothing
 
 
 def _nothing() -> None:
@@ -112,14 +134,21 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class _Asked:
-    """What signals have asked of us: the first SIGTERM or SIGINT, the second, and SIGHUP."""
+    """What signals have asked of us: the first SIGTERM or SIGINT, the second, and SIGHUP; and changed settings."""
 
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)  # this life
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     reload: Callable[[], None] = _nothing
+    ended: bool = False  # by a signal: no life follows
+    next: Loaded | None = None
 
     def end(self) -> None:
-        (self.hurry if self.stop.is_set() else self.stop).set()
+        (self.hurry if self.ended else self.stop).set()
+        self.ended = True
+
+    def renew(self, loaded: Loaded) -> None:
+        self.next = loaded
+        self.stop.set()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""Changed playbooks are taken over while the daemon runs; of what cannot be used the last good version stays."""
+"""Changed playbooks are taken over while the daemon runs; of what cannot be used the last good version stays.
+
+Changed settings begin a new life: ``app.renewal``. Whatever is wrong with either is told in the same way.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -23,17 +27,32 @@ log = structlog.get_logger("consulguard.reload")
 Print = tuple[tuple[str, int, int, int], ...]
 
 
+class Look(Protocol):
+    """At the configuration's own file: ``Renewal``."""
+
+    wrong: str
+
+    async def look(self, *, forced: bool) -> bool: ...
+
+
 class Reloader:
-    """Looks for changed files now and then. Only playbooks are taken over: other settings need a restart."""
+    """Looks for changed files now and then."""
 
     def __init__(
-        self, loaded: Loaded, given: Configured, tell: Callable[[Configured], Awaitable[None]], clock: Clock
+        self,
+        loaded: Loaded,
+        given: Configured,
+        tell: Callable[[Configured], Awaitable[None]],
+        clock: Clock,
+        renewal: Look | None = None,
     ) -> None:
+        self._renewal = renewal
         self._loaded = loaded
         self._given = given
         self._tell = tell
         self._clock = clock
         self._print = fingerprint(settings.playbook_dir(loaded))
+        self._wrong = ""  # with the configuration itself
         self._asked = asyncio.Event()
         self._waiting: list[asyncio.Future[str]] = []
 
@@ -62,9 +81,13 @@ class Reloader:
 
     async def _look(self, *, forced: bool) -> None:
         self._asked.clear()
-        seen = await asyncio.to_thread(fingerprint, settings.playbook_dir(self._loaded))
-        if seen == self._print and not forced:
+        if self._renewal is not None and await self._renewal.look(forced=forced):
             return
+        wrong = self._renewal.wrong if self._renewal is not None else ""
+        seen = await asyncio.to_thread(fingerprint, settings.playbook_dir(self._loaded))
+        if (seen, wrong) == (self._print, self._wrong) and not forced:
+            return
+        self._wrong = wrong
         given = await asyncio.to_thread(self._read)
         self._print = seen
         if (given.playbooks, given.stale) == (self._given.playbooks, self._given.stale):
@@ -78,11 +101,12 @@ class Reloader:
         try:
             found, broken = wiring.configured(self._loaded, at)
         except ConfigError as error:  # the folder itself: nothing in it is trusted
-            return msgspec.structs.replace(self._given, at=at, stale=str(error))
+            return msgspec.structs.replace(self._given, at=at, stale=_sentences(self._wrong, str(error)))
         kept = tuple(p for p in self._given.playbooks if _still_meant(p, found.playbooks, broken))
         both = sorted((*found.playbooks, *kept), key=lambda p: p.source)
+        stale = _sentences(self._wrong, *map(str, broken))
         return Configured(
-            at=at, policy=self._given.policy, playbooks=tuple(both), actions=found.actions, stale=_sentence(broken)
+            at=at, policy=self._given.policy, playbooks=tuple(both), actions=found.actions, stale=stale
         )
 
 
@@ -93,9 +117,10 @@ def _still_meant(old: Playbook, found: tuple[Playbook, ...], broken: tuple[Playb
     return is_broken and all(p.id != old.id for p in found)
 
 
-def _sentence(broken: tuple[PlaybookError, ...]) -> str:
-    more = f"\n+{len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
-    return "\n".join(str(error) for error in broken[:SHOWN]) + more
+def _sentences(*wrong: str) -> str:
+    told = [sentence for sentence in wrong if sentence]
+    more = f"\n+{len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return "\n".join(told[:SHOWN]) + more
 
 
 def fingerprint(folder: Path) -> Print:

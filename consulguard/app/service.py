@@ -102,11 +102,23 @@ async def standing(
             turned=measured.turned,
         )
         daemon = Daemon(rooms)
-        reloader = Reloader(loaded, given, daemon.reconfigure, clock)
+        reloader = Reloader(loaded, given, daemon.reconfigure, clock, turn.renewal)
         open_doors = doors(loaded, _handler(loaded, daemon), _sights(loaded, daemon, measured.metrics, reloader))
         with watched:
             async with open_doors, _tasks(daemon, workers, reloader, loaded), chatting(loaded, daemon):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
+
+
+def refuse_unusable(loaded: Loaded, clock: Clock) -> None:
+    """Make what a daemon is made of, and open nothing. Raises ConfigError where a start would."""
+    _given(loaded, clock)
+    notifiers(loaded, clock)
+    turns.Replica(loaded, clock)
+    journal(loaded, ())
+    settings.client(loaded)
+    settings.act_settings(loaded)
+    settings.access(loaded)
+    settings.heartbeat_url(loaded)
 
 
 def _client(loaded: Loaded, clock: Clock) -> tuple[ConsulClient, Measures]:

@@ -13,6 +13,7 @@ import structlog
 
 from consulguard import registry
 from consulguard.app.past import Fold
+from consulguard.app.reload import Look
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.config import coordinate as given
@@ -34,6 +35,7 @@ class Turn:
     warm: Fold | None = None  # the journal as far as it was read meanwhile
     known: tuple[Mark, ...] = ()  # how far it had certainly come
     held: str = ""  # why it only watches until resumed
+    renewal: Look | None = None  # looks whether the configuration has changed
 
     async def over(self) -> None:
         """Return when the lease is lost: at once where that has happened, never for the only replica."""
@@ -87,7 +89,7 @@ async def first_of(*works: Coroutine[Any, Any, object]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
     try:
         yield
@@ -124,7 +126,7 @@ class Replica:
             return
         warm = Fold()
         make_folder(self._loaded)
-        async with waiting(), _beside(self._follow(warm)):
+        async with waiting(), beside(self._follow(warm)):
             await first_of(self._lease.gain(), stop.wait())
         if stop.is_set():
             yield None
@@ -138,7 +140,7 @@ class Replica:
         if self._lease is None:
             yield
             return
-        async with _beside(self._remember(self._lease, store)):
+        async with beside(self._remember(self._lease, store)):
             yield
 
     async def aclose(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ class Loaded:
     slack_token: str = field(default="", repr=False)
     slack_app_token: str = field(default="", repr=False)
     slack_signing_secret: str = field(default="", repr=False)
+    reread: Callable[[], Loaded] | None = field(default=None, repr=False, compare=False)
+
+    def again(self) -> Loaded:
+        """The same file, flags and environment as they are now. Raises ConfigError."""
+        return self.reread() if self.reread is not None and self.path is not None else self
 
     @property
     def folder(self) -> Path:
@@ -101,6 +106,7 @@ def load(named: str | None = None, flags: Overlay | None = None, env: Mapping[st
         slack_token=_value(env, "SLACK_BOT_TOKEN", "bot_token_file", overlay),
         slack_app_token=_value(env, "SLACK_APP_TOKEN", "app_token_file", overlay),
         slack_signing_secret=_value(env, "SLACK_SIGNING_SECRET", "signing_secret_file", overlay),
+        reread=lambda: load(str(path.absolute()) if path is not None else None, flags, env),
     )
 
 

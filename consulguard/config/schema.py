@@ -232,7 +232,9 @@ class Actions(Section):
 class Playbooks(Section):
     dir: str = Field("", description="Empty: playbooks/ beside the configuration file.")
     allow_empty: bool = Field(False, description="Start without any playbook.")
-    reload: SomeDuration = Field(10.0, description="How often the running daemon looks for changed playbooks.")
+    reload: SomeDuration = Field(
+        10.0, description="How often the running daemon looks for changed playbooks and settings."
+    )
 
 
 class DeadMan(Section):
@@ -247,7 +249,9 @@ class Server(Section):
     listen: Annotated[str, AfterValidator(values.listen)] = Field(
         "", description="host:port for /metrics, /-/healthy, /-/ready, /v1/health. Empty: off."
     )
-    reload: bool = Field(False, description="Whether POST /-/reload reads playbooks again; SIGHUP does.")
+    reload: bool = Field(
+        False, description="Whether POST /-/reload reads playbooks and settings again; SIGHUP does."
+    )
     dead_man: DeadMan = DeadMan()
 
 

@@ -254,8 +254,8 @@ def _of_silence(silence: Silence, severity: str, title: str, at: datetime, *text
 
 def _stale(state: EngineState, at: datetime) -> Message | None:
     if not state.stale:
-        return _over(state, STALE, "The playbooks are in force as they are written", at)
-    title = "Playbooks cannot be read: the last good ones stay in force"
+        return _over(state, STALE, "The files are in force as they are written", at)
+    title = "The files cannot be used as they are: what was last good stays in force"
     return Message(key=STALE, version=0, severity="warning", title=title, at=at, text=state.stale)
 
 

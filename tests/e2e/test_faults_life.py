@@ -105,6 +105,43 @@ async def test_playbooks_change_under_a_run(real_consul_module: RealConsul, tmp_
         assert scene.intents("other") == [], "its playbook is gone"
 
 
+async def test_settings_change_under_a_run(real_consul_module: RealConsul, tmp_path: Path, unique: str) -> None:
+    """A sound change is lived by when what is under way has ended; a bad one changes nothing."""
+    async with Scene(real_consul_module, tmp_path, unique) as scene:
+        for name in ("first", "second"):
+            scene.book(name)
+            await scene.service(name)
+        bot = scene.make_bot(playbooks={"dir": "playbooks", "reload": "1s"})
+        bot.start()
+        await scene.settled()
+        shelf = Shelf(scene)
+        given = json.loads(bot.config.read_text())
+        scene.target.answers.clear()
+        await scene.fail("first")
+        await scene.until("the request", lambda: scene.effects("first"))
+
+        bot.config.write_text(json.dumps({**given, "guards": {**given["guards"], "max_share": "a lot"}}))
+        stale = await scene.until("people are told", lambda: shelf.told("warning"))
+        assert "guards.max_share" in stale
+        assert len(scene.record().lives) == 1
+
+        bot.config.write_text(json.dumps({**given, "mode": "observe"}))
+        await scene.until("the lease given back", lambda: _gave_back(scene))
+        scene.target.answers.set()
+        await scene.until("a second life", lambda: len(scene.record().lives) == 2)
+        await scene.settled()
+        assert scene.outcomes("first") == ["DONE"]
+        await scene.heal("first")
+        await scene.fail("second")
+        await scene.until("the second is told", lambda: scene.named("second") in scene.incidents())
+        await scene.until("it would act", lambda: "would act" in json.dumps(scene.record().messages))
+        assert scene.intents("second") == []
+        await scene.until("the files are as meant", lambda: shelf.told("resolved"))
+
+        bot.signal(signal.SIGTERM)
+        assert await bot.ended() == 0
+
+
 def _wait(name: str) -> dict[str, Any]:
     return {"name": name, "uses": "wait", "with": {"seconds": 1}}
 
