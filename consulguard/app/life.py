@@ -60,17 +60,18 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
     replays, and acts again only when a person resumes. One of several replicas waits for its turn first, and again
     after each. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
-    held, alarm = "", holding.Alarm(lambda: notifiers(loaded, SystemClock()), SystemClock())
+    clock = SystemClock()  # one for all: what is journaled must not go back
+    held, alarm = "", holding.Alarm(lambda: notifiers(loaded, clock), clock)
     with _signals() as asked:
-        renewal = Renewal(loaded, asked.renew, SystemClock())
-        async with contextlib.aclosing(Replica(loaded, SystemClock())) as replica:
+        renewal = Renewal(loaded, asked.renew, clock)
+        async with contextlib.aclosing(Replica(loaded, clock)) as replica:
             while not asked.stop.is_set():
                 stood = asyncio.Event()
                 try:
                     async with replica.turn(asked.stop, partial(_standby, loaded, renewal, asked)) as turn:
                         if turn is not None:
                             mine = replace(turn, held=held, renewal=renewal)
-                            leading = standing(loaded, dead_man=dead_man, turn=mine)
+                            leading = standing(loaded, clock, dead_man=dead_man, turn=mine)
                             async with leading as service, replica.remembering(service.store):
                                 stood.set()
                                 await alarm.over()
@@ -86,7 +87,7 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
                         await alarm.sound(error)
                     if not full:
                         raise
-                    held, stopped_at = f"{UNWRITTEN} ({error})", SystemClock().now().timestamp()
+                    held, stopped_at = f"{UNWRITTEN} ({error})", clock.now().timestamp()
                 waiting = Sights(health=partial(holding.health, stopped_at))
                 async with doors(loaded, holding.refusing(UNWRITABLE.format(held)), waiting):
                     await holding.room(loaded, asked.stop)
