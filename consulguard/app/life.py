@@ -88,10 +88,15 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
                     if not full:
                         raise
                     held, stopped_at = f"{UNWRITTEN} ({error})", clock.now().timestamp()
-                waiting = Sights(health=partial(holding.health, stopped_at))
-                async with doors(loaded, holding.refusing(UNWRITABLE.format(held)), waiting):
-                    await holding.room(loaded, asked.stop)
+                await _wait_for_room(loaded, held, stopped_at, asked.stop)
     return None if asked.ended else asked.next
+
+
+async def _wait_for_room(loaded: Loaded, held: str, stopped_at: float, stop: asyncio.Event) -> None:
+    """Alive, not ready, and every command is answered with the reason."""
+    waiting = Sights(health=partial(holding.health, stopped_at))
+    async with doors(loaded, holding.refusing(UNWRITABLE.format(held)), waiting):
+        await holding.room(loaded, stop)
 
 
 async def _lead(service: Service, turn: Turn, asked: _Asked, *, once: bool) -> None:
