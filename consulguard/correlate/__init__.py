@@ -3,6 +3,8 @@
 from consulguard.correlate.ask import callers, describes, explained, find, hosts_most, instances, on_node
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents
+from consulguard.correlate.cause.memory import Trail
+from consulguard.correlate.cause.rank import Suspect, Verdict, suspects
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.incident import update
 from consulguard.correlate.keys import root_key, root_target
@@ -14,8 +16,11 @@ __all__ = [
     "Book",
     "Graph",
     "ServiceNode",
+    "Suspect",
     "Topology",
     "TopologyEdge",
+    "Trail",
+    "Verdict",
     "blame",
     "callers",
     "describes",
@@ -34,6 +39,7 @@ __all__ = [
     "root_subject",
     "root_target",
     "subjects",
+    "suspects",
     "to_dot",
     "to_mermaid",
     "topology",

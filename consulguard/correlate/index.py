@@ -36,6 +36,7 @@ Links = dict[tuple[str, str, str], float]  # (caller, callee, provenance) -> tru
 
 class Index:
     def __init__(self) -> None:
+        self.version = 0  # rises with everything learned
         self.targets: dict[str, Target] = {}  # every service key named anywhere
         self.known: dict[str, None] = {}  # services that are registered, sidecars included
         self.owner: dict[str, str] = {}  # sidecar -> the service it stands in front of
@@ -52,6 +53,7 @@ class Index:
     # ---- learning: the old fact's share leaves, the new one's enters
 
     def put_service(self, key: str, old: ServiceFact | None, new: ServiceFact | None) -> None:
+        self.version += 1
         if (old is None) != (new is None):
             self._stale_callers(key)  # prepared queries resolve, or no longer do
         if new is None:
@@ -69,12 +71,14 @@ class Index:
         self._forget(key)
 
     def put_node(self, key: str, old: NodeFact | None, new: NodeFact | None) -> None:
+        self.version += 1
         if old is not None and old.zone:
             _drop(self.zones, zone_key(old.target, old.zone), key)
         if new is not None and new.zone:
             self.zones.setdefault(zone_key(new.target, new.zone), {})[key] = None
 
     def put_edges(self, old: EdgesFact | None, new: EdgesFact | None) -> None:
+        self.version += 1
         fact = new or old
         source = fact.source if fact else ""
         before, after = self._denials(old), self._denials(new)

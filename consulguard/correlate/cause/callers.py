@@ -1,0 +1,152 @@
+"""How well a cause explains what fails and what does not: a noisy-OR over the tree of its callers.
+
+For sources R (services taken to be broken) the log ratio of the evidence with and without them is
+
+    sum over r of  edges(r),   edges(v) = log sum_b w_b prod_c [1 - t b + t b order(c, v) exp(seen(c) + edges(c))]
+
+over the callers c of v, t being the trust of the edge and b how strongly callers lean on v (one unknown for all
+callers of v, with weights w). ``seen`` is what the caller's own checks say. Each caller hangs on one parent only,
+the nearest (a shortest-path tree), so nothing is counted twice. After S. Kandula et al., "Shrink" (2005), and
+P. Bahl et al., "Sherlock" (2007): noisy-OR over shared risks, few causes at a time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp, log, log1p
+
+from consulguard.correlate.cause.scene import Scene
+
+_COST = (0.6, 1.6)  # of a step in the tree: to a failing caller, to one that stands
+_FAR = 4.5
+_MANY = 120  # services in one tree
+_LEAST = 0.3  # a caller that failed well before what it leans on is not ruled out
+_SCALE_S = 11.0
+
+
+@dataclass(slots=True)
+class Tree:
+    order: list[str] = field(default_factory=list)
+    parent: dict[str, str | None] = field(default_factory=dict)
+    since: dict[str, float | None] = field(default_factory=dict)
+    kids: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    edges: dict[str, float] = field(default_factory=dict)
+    lean: dict[str, float] = field(default_factory=dict)
+
+
+class Judge:
+    """Remembers what several hypotheses ask again and again."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.w = scene, scene.w
+        self._seen: dict[tuple[str, bool, float], float] = {}
+
+    # ---- one service's own checks
+
+    def quiet(self, elapsed: float) -> float:
+        """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
+        return self.w.strays + (1 - self.w.strays) * exp(-max(elapsed, 0.0) / self.w.delay_s)
+
+    def seen(self, service: str, own: bool, since: float | None) -> float:
+        """Log ratio of what the service's checks say, if it is at fault itself, or something it needs is."""
+        scene = self.scene
+        since = scene.now - 60.0 if since is None else since
+        key = (service, own, since)
+        found = self._seen.get(key)
+        if found is None:
+            found = self._seen[key] = self._told(service, own, since) if scene.checked(service) else 0.0
+        return found
+
+    def _told(self, service: str, own: bool, since: float) -> float:
+        scene, w = self.scene, self.w
+        units = [u for u in scene.units.get(service, ()) if u.node not in scene.dead]
+        silent = scene.silent(service)
+        if not units and not silent:
+            return 0.0
+        sees = w.sees_own if own else w.sees_deps
+        quiet = self.quiet(scene.now - since)
+        full = silent * log(quiet)
+        some = silent * quiet
+        for unit in units:
+            ratio = exp(unit.own if own else unit.deps)
+            full += log(w.strays + (1 - w.strays) * ratio)
+            some += ratio
+        excuse = 1 + scene.restarts(service)
+        full -= log(excuse)
+        part = some / (len(units) + silent) / excuse
+        return log(sees * ((1 - w.partial) * exp(min(full, 300.0)) + w.partial * part) + 1 - sees)
+
+    # ---- the callers
+
+    def tree(self, sources: Mapping[str, float | None]) -> Tree:
+        """``sources``: service -> since when it is taken to be broken (None: not known)."""
+        scene, tree = self.scene, Tree()
+        heap: list[tuple[float, str, str, float, float | None]] = [
+            (0.0, s, "", 1.0, since) for s, since in sources.items()
+        ]
+        heapq.heapify(heap)
+        while heap:
+            cost, service, parent, trust, since = heapq.heappop(heap)
+            if service in tree.parent:
+                continue
+            tree.parent[service] = parent or None
+            onset = scene.onset.get(service)
+            tree.since[service] = since = since if not parent or onset is None else onset
+            tree.order.append(service)
+            if parent:
+                tree.kids.setdefault(parent, []).append((service, trust))
+            if cost > _FAR or len(tree.order) >= _MANY:
+                continue
+            for caller, leaning in scene.told(service):
+                if caller in tree.parent or caller in sources:
+                    continue
+                began = scene.onset.get(caller)
+                step = _COST[began is None]
+                if began is not None and since is not None and began < since - self.w.early_s:
+                    step += 1.0
+                heapq.heappush(heap, (cost + step, caller, service, leaning, since))
+        return tree
+
+    def explain(self, sources: Mapping[str, float | None], share: Mapping[str, float] | None = None) -> Tree:
+        """The tree with ``edges`` filled in. ``share``: how much of a source is broken, 1 where not given."""
+        tree = self.tree(sources)
+        for service in reversed(tree.order):
+            part = share.get(service, 1.0) if share and tree.parent[service] is None else 1.0
+            tree.edges[service] = self._edges(tree, service, part)
+        return tree
+
+    def _edges(self, tree: Tree, service: str, part: float) -> float:
+        scene, w = self.scene, self.w
+        since = tree.since[service]
+        elapsed = scene.now - since if since is not None else 60.0
+        quiet = w.sees_deps * self.quiet(elapsed - 10.0) + 1 - w.sees_deps
+        kids = []
+        for caller, trust in tree.kids.get(service, ()):
+            weight = self.seen(caller, False, tree.since[caller]) + tree.edges[caller]
+            kids.append((trust, self._order(scene.onset.get(caller), since) * exp(min(weight, 300.0))))
+        calm = scene.calm(service)
+        if not kids and not calm:
+            return 0.0
+        found = []
+        for lean, weight in w.leans:
+            b = lean * part
+            total = log(weight)
+            for trust, count in calm.items():
+                total += count * log1p(-trust * b * (1 - quiet))
+            for trust, ratio in kids:
+                total += log1p(trust * b * (ratio - 1))
+            found.append(total)
+        high = max(found)
+        chances = [exp(x - high) for x in found]
+        whole = sum(chances)
+        if kids:
+            tree.lean[service] = part * sum(c * b for c, (b, _) in zip(chances, w.leans, strict=True)) / whole
+        return high + log(whole)
+
+    def _order(self, caller: float | None, callee: float | None) -> float:
+        if caller is None or callee is None:
+            return 1.0
+        early = (caller - callee + self.w.early_s) / _SCALE_S
+        return max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST

@@ -1,0 +1,58 @@
+"""What stays the same between two judgements, looked up once: sizes, units, callers. Kept beside the graph."""
+
+from __future__ import annotations
+
+from consulguard.correlate.graph import Graph
+
+
+class Layout:
+    """Answers about the mesh as it stands at one version of the graph's index."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.version = graph.index.version
+        self.services = sum(key not in graph.index.owner for key in graph.services) or 1
+        self.nodes = len(graph.nodes) or 1
+        self._units: dict[str, dict[str, int]] = {}
+        self._size: dict[str, int] = {}
+        self._checked: dict[str, bool] = {}
+        self._calm: dict[str, dict[float, int]] = {}
+
+    def units(self, node: str) -> dict[str, int]:
+        """Service -> its units on the node."""
+        if (found := self._units.get(node)) is None:
+            found = self._units[node] = self.graph.units(node)
+        return found
+
+    def size(self, service: str) -> int:
+        """Units of a service; 0 when the catalog does not know it."""
+        if (found := self._size.get(service)) is None:
+            fact = self.graph.fact(service)
+            found = self._size[service] = max(fact.count, len(fact.instances or ())) if fact else 0
+        return found
+
+    def checked(self, service: str) -> bool:
+        """Whether a check would tell of the service's fault; where nobody has read that, we think so."""
+        if (found := self._checked.get(service)) is None:
+            fact = self.graph.fact(service)
+            known = fact is not None and fact.instances is not None
+            found = fact is not None and (not known or any(i.checks for i in fact.instances or ()))
+            self._checked[service] = found
+        return found
+
+    def trusts(self, service: str) -> dict[float, int]:
+        """How many checked callers lean on the service, by the trust of their edges."""
+        if (found := self._calm.get(service)) is None:
+            found = self._calm[service] = {}
+            for edge in self.graph.callers(service):
+                if self.checked(edge.caller):
+                    found[edge.trust] = found.get(edge.trust, 0) + 1
+        return found
+
+
+def layout(graph: Graph) -> Layout:
+    """The graph's layout, made anew when something was learned."""
+    found: Layout | None = graph.__dict__.get("_layout")
+    if found is None or found.version != graph.index.version:
+        found = graph.__dict__["_layout"] = Layout(graph)
+    return found

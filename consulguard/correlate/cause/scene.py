@@ -1,0 +1,178 @@
+"""The part of the mesh a judgement needs: signs by unit, and who calls whom around them.
+
+A *unit* is an instance on a node. A sidecar's signs count for the service it fronts where no instance of that
+service on the same node speaks for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from math import exp, log
+from typing import NamedTuple
+
+from consulguard.correlate.cause.layout import layout
+from consulguard.correlate.cause.memory import PLANNED, Trail
+from consulguard.correlate.cause.rolling import odds
+from consulguard.correlate.cause.trail import Sign, read
+from consulguard.correlate.cause.weights import Weights
+from consulguard.correlate.graph import Graph
+from consulguard.correlate.keys import is_consul, node_key, service_key
+
+SERF = "serfHealth"
+_OWN = re.compile(r"cpu|mem|disk|load|\bfd|process|oom", re.I)  # checks of a thing's own resources
+_DOWN = 3  # calls below a failing service where its cause is sought
+_MANY = 4  # of the same check of resources, to know what is usual
+_TELLING = 0.7  # log: from here a unit counts as failing
+
+
+class Unit(NamedTuple):
+    node: str
+    own: float  # log ratio, if its service is at fault; 0: says nothing
+    deps: float  # ... if something its service needs is
+    onset: float
+    bad: bool
+    blips: tuple[tuple[float, float, bool], ...]
+
+
+class Scene:
+    def __init__(self, graph: Graph, trails: Iterable[Trail], now: float, w: Weights) -> None:
+        self.graph, self.now, self.w = graph, now, w
+        self.layout = layout(graph)
+        self.units: dict[str, list[Unit]] = {}  # service -> its units with signs
+        self.at_node: dict[str, list[tuple[str, Unit]]] = {}  # node -> (service, unit) with signs
+        self.dead: dict[str, float] = {}  # node -> since when its own check fails
+        self._read(trails)
+        self._frozen: dict[str, list[str]] = {}  # service -> dead nodes it has units on
+        for node in self.dead:
+            for service in self.layout.units(node):
+                self._frozen.setdefault(service, []).append(node)
+        self.onset: dict[str, float] = {}  # failing services
+        for service, units in self.units.items():
+            moments = [u.onset for u in units if max(u.own, u.deps) > _TELLING]
+            if moments:
+                self.onset[service] = min(moments)
+        self.depth = self._around()
+        self._callers = self._told_callers()
+        self._calm: dict[str, dict[float, int]] = {}
+
+    # ---- what is told
+
+    def _read(self, trails: Iterable[Trail]) -> None:
+        signs: dict[tuple[str, str, str], list[tuple[str, Sign]]] = {}
+        planned: set[tuple[str, str]] = set()
+        fronts: set[tuple[str, str, str]] = set()
+        for trail in trails:
+            target = trail.target
+            node = node_key(target) if target.node else ""
+            owner = self.graph.owner(service_key(target)) if target.service else ""
+            if trail.flips[-1][1] == PLANNED:
+                planned.add((owner, node))
+            elif is_consul(target):
+                continue
+            elif (sign := read(trail.flips, self.now, self.w)) is not None:
+                at = (owner, node, target.instance)
+                signs.setdefault(at, []).append((trail.check, sign))
+                if owner and owner != service_key(target):
+                    fronts.add(at)
+        own = {at[:2] for at in signs if at not in fronts}
+        usual = _usual(signs)
+        for (service, node, instance), told in sorted(signs.items()):
+            at = (service, node, instance)
+            if (service, node) in planned or ("", node) in planned or (at in fronts and at[:2] in own):
+                continue
+            self._put(service, node, told, usual)
+
+    def _put(self, service: str, node: str, told: list[tuple[str, Sign]], usual: Mapping[str, float]) -> None:
+        if not service:
+            for check, sign in told:
+                if check == SERF and sign.bad and sign.worst == 2 and sign.ratio is not None:
+                    self.dead[node] = min(sign.onset, self.dead.get(node, sign.onset))
+            return
+        unit = _unit(node, told, usual, self.w)
+        self.units.setdefault(service, []).append(unit)
+        if node:
+            self.at_node.setdefault(node, []).append((service, unit))
+
+    # ---- where to look
+
+    def _around(self) -> dict[str, int]:
+        """Failing services and what they need, by calls below the nearest failing one."""
+        depth = dict.fromkeys(self.onset, 0)
+        for node in self.dead:
+            depth.update({s: 0 for s in self.layout.units(node) if s not in depth})
+        ring = list(depth)
+        for below in range(1, _DOWN + 1):
+            ring = list(dict.fromkeys(c for s in ring for c in self.graph.callees(s) if c not in depth))
+            depth.update(dict.fromkeys(ring, below))
+        return depth
+
+    def _told_callers(self) -> dict[str, list[tuple[str, float]]]:
+        """Callers above which something fails, or that fail, with the trust of the edge."""
+        found: dict[str, list[tuple[str, float]]] = {}
+        for caller in self.depth:
+            for callee, edge in self.graph.callees(caller).items():
+                if callee in self.depth:
+                    found.setdefault(callee, []).append((caller, edge.trust))
+        return found
+
+    def told(self, service: str) -> list[tuple[str, float]]:
+        return self._callers.get(service, [])
+
+    def calm(self, service: str) -> dict[float, int]:
+        """The other callers, which stand and have nothing failing above them: how many by their edge's trust."""
+        if (found := self._calm.get(service)) is None:
+            found = dict(self.layout.trusts(service))
+            for caller, trust in self.told(service):
+                if self.layout.checked(caller):
+                    found[trust] -= 1
+            self._calm[service] = found
+        return found
+
+    def restarts(self, service: str) -> float:
+        """The odds that the service is being restarted unit by unit, rather than left alone."""
+        units = self.units.get(service, ())
+        return odds([u.blips for u in units], self.w) if len(units) > 1 else 0.0
+
+    def checked(self, service: str) -> bool:
+        """Whether anything would show if the service were broken."""
+        return service in self.units or self.layout.checked(service)
+
+    def silent(self, service: str) -> int:
+        """Units of the service that have always passed, as far as a living node may say so."""
+        told = self.units.get(service, ())
+        there = {u.node for u in told}
+        frozen = sum(self.layout.units(n).get(service, 0) for n in self._dead_of(service) if n not in there)
+        return max(self.layout.size(service) - len(told) - frozen, 0)
+
+    def _dead_of(self, service: str) -> list[str]:
+        return self._frozen.get(service, [])
+
+
+def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]]) -> dict[str, float]:
+    """What a check of resources says of the middle one of many: where all strain, strain tells nothing."""
+    told: dict[str, list[float]] = {}
+    for checks in signs.values():
+        for check, sign in checks:
+            if sign.ratio is not None and _OWN.search(check):
+                told.setdefault(check, []).append(sign.ratio)
+    return {check: max(sorted(r)[len(r) // 2], 0.0) for check, r in told.items() if len(r) >= _MANY}
+
+
+def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, float], w: Weights) -> Unit:
+    """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
+    own = deps = 0.0
+    seen = [s for check, s in told if s.ratio is not None and not _OWN.search(check)]
+    if seen:
+        best = min(max(s.ratio or 0.0 for s in seen), w.bound)
+        own = deps = best + (w.several if len(seen) > 1 and best > 0 else 0.0)
+    strained = [(c, s) for c, s in told if s.ratio is not None and _OWN.search(c)]
+    if strained:
+        best = min(max((s.ratio or 0.0) - usual.get(c, 0.0) for c, s in strained), w.bound)
+        # a strained thing need not fail outside, and a failing one need not be strained
+        own = log(w.outside * exp(own) + 1 - w.outside) + log(w.strains * exp(best) + 1 - w.strains)
+        deps += log(1 - w.strained + w.strained * exp(min(best, 4.0)))
+    every = seen + [s for _, s in strained]
+    onset = min((s.onset for s in every if s.bad), default=min((s.onset for s in every), default=0.0))
+    blips = max((s.blips for s in seen), key=len, default=())
+    return Unit(node, own, deps, onset, any(s.bad for s in every), blips)
