@@ -67,6 +67,11 @@ class Correlate(Section):
     group_min: SomeCount = Field(2, description="And from this many failing members on.")
     resolve: Duration = Field(30.0, description="An incident is resolved when nothing of it failed this long.")
     reopen: Duration = Field(600.0, description="The same root within this time opens the old incident again.")
+    infer: bool = Field(
+        True,
+        description="Weigh causes by how well they explain what fails and what does not, over the checks' last"
+        " flips; false: plain inhibition alone.",
+    )
 
 
 class Budget(Section):

@@ -47,6 +47,7 @@ def policy(loaded: Loaded) -> Policy:
             group_min=correlate.group_min,
             resolve_s=correlate.resolve,
             reopen_s=correlate.reopen,
+            infer=correlate.infer,
         ),
         guard=_guards(loaded),
     )

@@ -2,7 +2,7 @@
 
 from consulguard.correlate.ask import callers, describes, explained, find, hosts_most, instances, on_node
 from consulguard.correlate.blame import blame
-from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents
+from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents, remember
 from consulguard.correlate.cause.memory import Trail
 from consulguard.correlate.cause.rank import Suspect, Verdict, suspects
 from consulguard.correlate.graph import Graph
@@ -35,6 +35,7 @@ __all__ = [
     "next_wake",
     "on_node",
     "open_incidents",
+    "remember",
     "root_key",
     "root_subject",
     "root_target",

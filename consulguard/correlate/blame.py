@@ -1,10 +1,11 @@
-"""The one pure function that says who is to blame; a better ranking replaces its content, not its shape."""
+"""The one pure function that says who is to blame: plain inhibition, corrected by what the evidence accuses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
+from consulguard.correlate.accuse import NOTHING, Accused, Past, accuse
 from consulguard.correlate.explain import explain
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.inhibit import judge
@@ -15,15 +16,18 @@ from consulguard.policy import CorrelatePolicy
 
 
 def blame(
-    graph: Graph, troubles: Mapping[str, Trouble], at: datetime, policy: CorrelatePolicy
+    graph: Graph, troubles: Mapping[str, Trouble], at: datetime, policy: CorrelatePolicy, past: Past | None = None
 ) -> tuple[Explanation, ...]:
     """One explanation per cause, the earliest first; none when nothing fails.
 
-    ``troubles`` is everything that is not passing, by target key. Plain inhibition needs no present time: ``at``
-    is for rankings that weigh how long things have lasted.
+    ``troubles`` is everything that is not passing, by target key. Without a ``past`` it is plain inhibition that
+    judges. With one, services that look well and places are blamed too where they explain best what fails, and
+    every confidence is the chance that was inferred.
     """
     seen = survey(graph, troubles, policy)
     if not seen.services and not seen.dead:
         return ()
-    found = judge(graph, seen, find_places(graph, seen, policy), policy)
-    return explain(graph, troubles, seen, found)
+    accused: Accused = accuse(graph, past, at) if past is not None else NOTHING
+    places = accused.places(graph, seen, find_places(graph, seen, policy))
+    found = judge(graph, seen, places, policy, accused.services(seen))
+    return explain(graph, troubles, seen, found, accused)

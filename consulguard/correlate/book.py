@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from consulguard.correlate.cause.memory import Trail, notice
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, service_key
-from consulguard.model import Fact, Incident, IncidentState
+from consulguard.model import Fact, Incident, IncidentState, Observation
 from consulguard.policy import CorrelatePolicy
 
+_YOUNG_S = 120.0  # an incident this young is judged again ...
+_AGAIN_S = 15.0  # ... this often, though nothing happens
 ACTIVE = (IncidentState.OPEN, IncidentState.RECOVERING)
 
 
@@ -24,6 +27,7 @@ class Book(msgspec.Struct, kw_only=True):
     holds: dict[str, bool] = {}  # quiet, but something of it is recovering, flapping or unknown
     troubled: dict[str, list[str]] = {}  # service key ("": nodes) -> trouble keys, as of the last update
     failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
+    trails: dict[str, Trail] = {}  # check -> its last flips, where the policy infers
     at: datetime | None = None  # the last update
     shelf: dict[str, list[str]] = {}  # closed by a person -> what failed then and has not passed since
     pending: bool = False  # an update was put off because the last one was too recent
@@ -46,9 +50,21 @@ def next_wake(book: Book, policy: CorrelatePolicy) -> datetime | None:
         since + timedelta(seconds=policy.resolve_s) for key, since in book.quiet.items() if key not in book.holds
     ]
     ends += [since + timedelta(seconds=policy.resolve_s) for since in book.abating.values()]
+    if policy.infer and book.at is not None and any(_young(i, book.at) for i in open_incidents(book)):
+        ends.append(book.at + timedelta(seconds=max(_AGAIN_S, policy.min_interval_s)))
     if book.pending and book.at is not None:
         ends.append(book.at + timedelta(seconds=policy.min_interval_s))
     return min(ends, default=None)
+
+
+def _young(incident: Incident, at: datetime) -> bool:
+    """Whether time alone may still tell more of it: what lasts is no blip."""
+    return incident.state is IncidentState.OPEN and at < incident.opened_at + timedelta(seconds=_YOUNG_S)
+
+
+def remember(book: Book, looks: Iterable[Observation]) -> None:
+    """Take looks at checks into their trails."""
+    notice(book.trails, looks)
 
 
 def graph_at(book: Book, incident: Incident) -> datetime | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from consulguard.correlate.accuse import NOTHING, Accused, entity_of
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.index import Edge
 from consulguard.correlate.inhibit import Cause, Findings, Reach
 from consulguard.correlate.keys import root_of, service_key
 from consulguard.correlate.survey import Survey
-from consulguard.correlate.why import Case, Crowd, confidence, sentences
+from consulguard.correlate.why import Case, Crowd, compared, confidence, doubts, sentences
 from consulguard.model import Explanation, Member, Role, State, Trouble
 
 AT_RISK_MAX = 50  # services listed as at risk, the nearest ones
@@ -19,7 +20,7 @@ _ROLES = (Role.ROOT_CAUSE, Role.AFFECTED, Role.ISOLATED, Role.AT_RISK)
 
 
 def explain(
-    graph: Graph, troubles: Mapping[str, Trouble], seen: Survey, found: Findings
+    graph: Graph, troubles: Mapping[str, Trouble], seen: Survey, found: Findings, accused: Accused = NOTHING
 ) -> tuple[Explanation, ...]:
     """One explanation per cause, in the causes' order. Members: by role and age, those at risk by nearness."""
     teller = _Teller(graph, seen, found, _soft_states(graph, troubles))
@@ -27,18 +28,24 @@ def explain(
     for key, reach in found.victims.items():
         victims.setdefault(reach.cause, []).append((reach, key))
     crowd = Crowd.of(graph, found)
+    roots = {key: root_of(cause.kind, cause.target, cause.name) for key, cause in found.causes.items()}
+    named = frozenset(entity_of(root) for root in roots.values())
     told = []
     for key, cause in found.causes.items():
         mine = sorted(victims.get(key, ()), key=lambda item: (item[0][:4], item[1]))
         members = teller.members(cause, mine)
         listed, at_risk = teller.at_risk(cause, members)
         case = Case(cause, mine, members, at_risk, len(listed), crowd.beside(cause))
+        chance = accused.chance(roots[key])
+        others = accused.others(graph, seen, roots[key], named)
         told.append(
             Explanation(
-                root=root_of(cause.kind, cause.target, cause.name),
-                confidence=confidence(graph, seen, found, case),
+                root=roots[key],
+                confidence=confidence(graph, seen, found, case) if chance is None else round(chance, 2),
                 members=(*sorted(members, key=_order), *listed),
-                why=sentences(graph, seen, found, case),
+                why=(*doubts(accused, roots[key]), *sentences(graph, seen, found, case), *compared(others)),
+                alternatives=others,
+                inferred=chance is not None,
             )
         )
     return tuple(told)

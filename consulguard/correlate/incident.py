@@ -21,8 +21,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from consulguard.correlate.accuse import Past, standing
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import ACTIVE, Book, open_incidents
+from consulguard.correlate.cause.memory import forget
 from consulguard.correlate.coverage import Coverage
 from consulguard.correlate.hands import again
 from consulguard.correlate.keys import incident_id, root_key
@@ -46,11 +48,16 @@ def update(book: Book, troubles: Mapping[str, Trouble], at: datetime, policy: Co
         return []
     book.at, book.pending = at, False
     turn = _Turn(book, troubles, at, policy, Coverage.of(book.graph, troubles, policy))
-    turn.run(blame(book.graph, troubles, at, policy))
+    turn.run(blame(book.graph, troubles, at, policy, _past(book, at) if policy.infer else None))
     book.troubled = turn.coverage.troubled
     book.failing = _failing_services(book, turn.coverage)
     _drop_old(book, at, policy)
     return sorted(turn.told.values(), key=lambda incident: (incident.opened_at, incident.id))
+
+
+def _past(book: Book, at: datetime) -> Past:
+    forget(book.trails, at.timestamp())
+    return Past(book.trails, standing(incident.root for incident in open_incidents(book)))
 
 
 def _failing_services(book: Book, coverage: Coverage) -> dict[str, str]:
@@ -192,12 +199,17 @@ class _Turn:
             opened_at=self.at,
             updated_at=self.at,
             root_since=self.at,
+            alternatives=explanation.alternatives,
         )
 
     def _continued(self, old: Incident, explanation: Explanation) -> Incident:
         reopened = old.state is IncidentState.RESOLVED
         same = explanation.root == old.root and not reopened
         self.book.shelf.pop(old.id, None)
+        if same and self.policy.infer and not explanation.inferred:  # its evidence is too old to judge anew
+            explanation = msgspec.structs.replace(
+                explanation, confidence=old.confidence, why=old.why, alternatives=old.alternatives
+            )
         return msgspec.structs.replace(
             again(old) if reopened else old,
             state=IncidentState.OPEN,
@@ -208,6 +220,7 @@ class _Turn:
             root_since=old.root_since if same else self.at,
             kept_by="",
             kept_why="",
+            alternatives=explanation.alternatives,
         )
 
     def _unexplained(self, old: Incident) -> None:

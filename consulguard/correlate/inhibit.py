@@ -15,7 +15,7 @@ Each victim goes to the root that is fewest calls away, then over the most trust
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -44,6 +44,7 @@ class Cause:
     trouble: Trouble | None = None  # of an instance
     cycle: int = 1  # services in the cycle it was picked from
     hidden: tuple[str, ...] = ()  # the callers that give a hidden root away
+    accused: bool = False  # hidden, and inferred rather than found by the rule
 
 
 class Reach(NamedTuple):
@@ -65,14 +66,17 @@ class Findings:
     down: dict[str, Sick] = field(default_factory=dict)
 
 
-def judge(graph: Graph, seen: Survey, places: list[Place], policy: CorrelatePolicy) -> Findings:
-    """Who is to blame, and who hangs on whom."""
+def judge(
+    graph: Graph, seen: Survey, places: list[Place], policy: CorrelatePolicy, accused: Iterable[str] = ()
+) -> Findings:
+    """Who is to blame, and who hangs on whom. ``accused``: services to blame though they look well."""
     found = Findings()
     blamed = {node: place.key for place in places for node in place.nodes}
     loose = _sort_services(seen, blamed, found, policy)
     links = {key: _failing_callees(graph, key, found) for key in found.down}
     roots = _roots(found, links)
-    hidden = _hidden(graph, found, roots)
+    hidden = _accused(graph, found, roots, accused)
+    hidden += _hidden(graph, found, roots, hidden)
     _name_places(places, found)
     excused = {key for cause in hidden for key in cause.hidden}
     for key, size in roots.items():
@@ -134,12 +138,32 @@ def _first(group: list[str], found: Findings, leaned: Mapping[str, float]) -> st
     return min(group, key=lambda key: (found.down[key].onset, -leaned[key], key))
 
 
-def _hidden(graph: Graph, found: Findings, roots: Mapping[str, int]) -> list[Cause]:
+def _accused(graph: Graph, found: Findings, roots: Mapping[str, int], accused: Iterable[str]) -> list[Cause]:
+    """Those of the accused that excuse a root which calls them."""
+    causes: list[Cause] = []
+    taken: set[str] = set()
+    for suspect in accused:
+        callers = tuple(e.caller for e in graph.callers(suspect) if e.caller in found.down)
+        excused = {key for key in callers if key in roots} - taken
+        if excused and suspect not in found.stranded and graph.target(suspect) is not None:
+            taken |= excused
+            causes.append(_hidden_cause(graph, found, suspect, callers))
+            causes[-1].accused = True
+    return causes
+
+
+def _hidden(graph: Graph, found: Findings, roots: Mapping[str, int], known: Iterable[Cause]) -> list[Cause]:
     """Green services that would explain two roots or more, each the only one to do so."""
     suspects: dict[str, list[str]] = {}
+    named = {cause.services[0] for cause in known}
     for root in roots:
         for callee in graph.callees(root):
-            if callee not in found.down and callee not in found.stranded and graph.fact(callee) is not None:
+            if (
+                callee not in named
+                and callee not in found.down
+                and callee not in found.stranded
+                and graph.fact(callee) is not None
+            ):
                 suspects.setdefault(callee, []).append(root)
     failing = found.down.keys() | found.stranded.keys()
     by_callers: dict[tuple[str, ...], list[str]] = {}
@@ -147,7 +171,7 @@ def _hidden(graph: Graph, found: Findings, roots: Mapping[str, int]) -> list[Cau
         if len(blamers) >= 2 and graph.called_only_by(suspect, failing):
             by_callers.setdefault(tuple(edge.caller for edge in graph.callers(suspect)), []).append(suspect)
     lonely = [(callers, names[0]) for callers, names in by_callers.items() if len(names) == 1]
-    taken: set[str] = set()
+    taken = {key for cause in known for key in cause.hidden}
     causes = []
     for callers, suspect in sorted(lonely, key=lambda item: (-len(suspects[item[1]]), item[1])):
         if len(set(suspects[suspect]) - taken) < 2:

@@ -45,7 +45,7 @@ def find_places(graph: Graph, seen: Survey, policy: CorrelatePolicy) -> list[Pla
     zones = _zones(graph, seen, sick, policy)
     taken = {node for zone in zones for node in zone.nodes}
     nodes = [
-        _node(graph, seen, node)
+        place_of_node(graph, seen, node)
         for node in sick
         if node not in taken and (node in seen.dead or _stands_out(graph, seen, [node], policy.group_min))
     ]
@@ -101,7 +101,7 @@ def _zones(graph: Graph, seen: Survey, sick: list[str], policy: CorrelatePolicy)
         by_checks = dead >= max(policy.group_min, policy.group_share * len(every))
         alone = _others_well(graph, zone, by_zone)
         if alone and (by_checks or _stands_out(graph, seen, nodes, policy.group_min)):
-            found.append(_zone(graph, seen, zone, nodes))
+            found.append(place_of_zone(graph, seen, zone, nodes))
     return found
 
 
@@ -122,7 +122,8 @@ def _onset(seen: Survey, nodes: Iterable[str]) -> datetime:
     return min(moments)
 
 
-def _node(graph: Graph, seen: Survey, node: str) -> Place:
+def place_of_node(graph: Graph, seen: Survey, node: str) -> Place:
+    """The node as one to blame."""
     target = graph.node_target(node) or _some_target(seen, node)
     return Place(
         kind="node",
@@ -144,7 +145,8 @@ def _some_target(seen: Survey, node: str) -> Target:
     return seen.services[key].at[node][0].target.of_node()
 
 
-def _zone(graph: Graph, seen: Survey, zone: str, nodes: list[str]) -> Place:
+def place_of_zone(graph: Graph, seen: Survey, zone: str, nodes: list[str]) -> Place:
+    """The zone as one to blame, ``nodes`` of it being sick."""
     return Place(
         kind="zone",
         key=f"zone:{zone}",

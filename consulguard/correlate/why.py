@@ -6,6 +6,7 @@ before it (0 without victims); + 0.1 times the share of its units that fail. Tim
 Of an instance: 0.5 + 0.3 times the share of its service's units that stand. Of a node: 0.95 when its own check
 fails, else 0.5 + 0.4 times the share of its units that fail. Of a zone: 0.6 + 0.35 times the share of its nodes
 that are sick. Of a hidden service: 0.4 + 0.05 per caller, times the mean trust of their edges, 0.6 at most.
+Where the checks' pasts are weighed (``accuse``), the inferred chance takes the place of all this.
 Many causes at once are rarely independent: when n > 3 services were blamed, by themselves or through an instance,
 within two minutes, the confidence of each is multiplied by 3/n.
 """
@@ -17,12 +18,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from consulguard.correlate.accuse import Accused
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.index import Edge
 from consulguard.correlate.inhibit import Cause, Findings, Reach
 from consulguard.correlate.keys import service_key
 from consulguard.correlate.survey import Survey
-from consulguard.model import Member, Role
+from consulguard.model import Alternative, Member, Role, Root
 
 _AT_ONCE = timedelta(minutes=2)
 _FEW = 3  # causes at once that may well be independent
@@ -116,6 +118,23 @@ def failing_callers(callers: Iterable[Edge], found: Findings) -> list[Edge]:
 # ---- sentences
 
 
+def doubts(accused: Accused, root: Root) -> tuple[str, ...]:
+    """That we do not know, where we do not."""
+    chance = accused.chance(root)
+    if chance is None or not accused.unknown(root):
+        return ()
+    return (f"We do not know who is to blame: {root.name} has a chance of {chance:.0%}.",)
+
+
+def compared(others: Iterable[Alternative]) -> tuple[str, ...]:
+    """What else was considered, and what speaks for it."""
+    return tuple(f"Also considered: {_place(o.root)} ({o.confidence:.0%}): {o.why}." for o in others)
+
+
+def _place(root: Root) -> str:
+    return root.name if root.kind == "service" else f"{root.kind} {root.name}"
+
+
 def sentences(graph: Graph, seen: Survey, found: Findings, case: Case) -> tuple[str, ...]:
     """At most eight sentences, the weightiest first."""
     cause = case.cause
@@ -174,11 +193,17 @@ def _of_instance(graph: Graph, seen: Survey, case: Case) -> list[str]:
 
 def _of_hidden(graph: Graph, case: Case) -> list[str]:
     cause = case.cause
+    known = len(graph.callers(cause.services[0]))
+    if cause.accused:
+        share = f"{len(cause.hidden)} of {known} known callers of {cause.name} fail"
+        end = "It explains best what fails and what does not."
+    else:
+        share = f"All {len(cause.hidden)} known callers of {cause.name} fail"
+        end = "No failing dependency explains those callers, and no other service has just these callers."
     return [
-        f"All {len(cause.hidden)} known callers of {cause.name} fail ({_names(graph, cause.hidden)}), "
-        f"since {_clock(cause.onset)}.",
+        f"{share} ({_names(graph, cause.hidden)}), since {_clock(cause.onset)}.",
         f"{cause.name}'s own checks pass: they may not see what its callers see.",
-        "No failing dependency explains those callers, and no other service has just these callers.",
+        end,
     ]
 
 

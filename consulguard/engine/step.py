@@ -63,6 +63,8 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
 def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
     match event:
         case Observed():
+            if state.policy.correlate.infer:
+                correlate.remember(state.book, event.observations)
             if health.observe(state.health, event.observations, at, state.policy.health):
                 state.dirty = True
         case Learned():

@@ -8,6 +8,7 @@ from consulguard.model.approval import PlannedEffect, Question, QuestionState, V
 from consulguard.model.base import JsonObject, Value, own_meta
 from consulguard.model.chat import Caller, Silence
 from consulguard.model.incident import (
+    Alternative,
     Explanation,
     HealthChange,
     Incident,
@@ -66,6 +67,7 @@ from consulguard.model.remedy import (
 __all__ = [
     "QUERY_MAX",
     "ActionInfo",
+    "Alternative",
     "Approval",
     "Attempt",
     "Caller",

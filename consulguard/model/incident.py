@@ -89,6 +89,14 @@ class Member(Value, frozen=True, kw_only=True):
     target: Target
 
 
+class Alternative(Value, frozen=True, kw_only=True):
+    """Another cause that was considered."""
+
+    root: Root
+    confidence: float
+    why: str  # it is less likely
+
+
 class Explanation(Value, frozen=True, kw_only=True):
     """One cause and what it explains: the answer of the blame function."""
 
@@ -96,6 +104,8 @@ class Explanation(Value, frozen=True, kw_only=True):
     confidence: float
     members: tuple[Member, ...]
     why: tuple[str, ...]
+    alternatives: tuple[Alternative, ...] = ()
+    inferred: bool = False  # the confidence is the chance that was inferred, not the plain rule's
 
 
 class Incident(Value, frozen=True, kw_only=True):
@@ -111,6 +121,7 @@ class Incident(Value, frozen=True, kw_only=True):
     resolved_at: datetime | None = None
     version: int = 1  # rises with each change worth telling
     reopened: int = 0
+    alternatives: tuple[Alternative, ...] = ()
     merged_into: str = ""
     acked_by: str = ""  # a person has seen it and looks after it
     acked_at: datetime | None = None

@@ -11,7 +11,7 @@ class Layout:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.version = graph.index.version
-        self.services = sum(key not in graph.index.owner for key in graph.services) or 1
+        self.services = max(len(graph.services) - len(graph.index.owner), 1)
         self.nodes = len(graph.nodes) or 1
         self._units: dict[str, dict[str, int]] = {}
         self._size: dict[str, int] = {}

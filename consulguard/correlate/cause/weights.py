@@ -10,26 +10,26 @@ from typing import NamedTuple
 
 class Weights(NamedTuple):
     # how a check behaves, seconds and shares; see trail.py
-    noise_rate: float = 1 / 1500  # a healthy check blips this often, per second
+    noise_rate: float = 1 / 1560  # a healthy check blips this often, per second
     fault_rate: float = 1 / 48  # a fault shows at a check within about a minute
     blip_s: tuple[float, float] = (8.0, 36.0)  # a blip lasts between these
-    stuck: float = 0.05  # a healthy check that was told to fail and never told to pass (a lost answer)
-    stuck_s: float = 150
+    stuck: float = 0.146  # a healthy check that was told to fail and never told to pass (a lost answer)
+    stuck_s: float = 138
     flapper: float = 0.0743  # checks that come and go without anybody's fault
     flap_s: float = 45  # mean length of either phase
-    soft_s: float = 25  # a broken thing's check fails for this long, and passes by luck ...
+    soft_s: float = 40.8  # a broken thing's check fails for this long, and passes by luck ...
     hard_s: float = 401  # ... or hardly ever passes
-    hard: float = 0.402
+    hard: float = 0.4
     lucky_s: float = 12  # a lucky pass lasts one interval, mostly
-    calm_s: float = 32.2  # or more
-    calm: float = 0.186
-    warning: float = -0.628  # log: only warnings were seen
+    calm_s: float = 24.2  # or more
+    calm: float = 0.199
+    warning: float = -0.804  # log: only warnings were seen
     fresh_s: float = 600  # what began earlier is another story
-    bound: float = 9  # log: no single check says more
+    bound: float = 10.4  # log: no single check says more
     several: float = 0.878  # log: two symptoms agree
-    outside: float = 0.486  # a fault of resources shows in the service's symptoms
+    outside: float = 0.335  # a fault of resources shows in the service's symptoms
     strains: float = 0.5  # a fault shows in the service's resources
-    strained: float = 0.00952  # ... and in the resources of what leans on it
+    strained: float = 0.0128  # ... and in the resources of what leans on it
     # rolling restarts, see rolling.py
     rolling: float = 0.0386
     step_s: float = 45  # until the next unit's turn
@@ -38,25 +38,25 @@ class Weights(NamedTuple):
     # services
     sees_own: float = 0.701  # a service's check sees its own fault
     sees_deps: float = 0.709  # ... sees that something it needs is broken
-    partial: float = 0.15  # a fault of some of the service's units only
-    strays: float = 0.0549  # a unit that stands while its service is broken
-    delay_s: float = 28.3  # until a fault is seen, mean
+    partial: float = 0.0656  # a fault of some of the service's units only
+    strays: float = 0.107  # a unit that stands while its service is broken
+    delay_s: float = 48.8  # until a fault is seen, mean
     # edges: how strongly callers lean on one callee, and how often so
     leans: tuple[tuple[float, float], ...] = ((0.05, 0.1), (0.35, 0.2), (0.67, 0.5), (0.8, 0.2))
     early_s: float = 30  # an effect may be seen this much before its cause
     # places
-    node_hit: float = 0.75  # a unit shows that its node is sick
-    serf: float = 7.34  # log: a node check fails
+    node_hit: float = 0.606  # a unit shows that its node is sick
+    serf: float = 11.9  # log: a node check fails
     serf_quiet: float = -0.5  # log: it does not
-    zone_hit: float = 0.938  # a node of a sick zone is sick
+    zone_hit: float = 0.909  # a node of a sick zone is sick
     # priors, log
-    crowd: float = 0.7  # how much less likely each is, the more there are (0: not at all, 1: in proportion)
+    crowd: float = 0.584  # how much less likely each is, the more there are (0: not at all, 1: in proportion)
     service: float = -1.7
-    node: float = -4.5
-    zone: float = -7.0
-    second: float = -1.3  # a second cause at the same time
+    node: float = -4.69
+    zone: float = -7
+    second: float = -1.57  # a second cause at the same time
     # answers
-    doubt: float = 0.464  # below this chance that anybody is to blame: we do not know
+    doubt: float = 0.35  # below this chance that anybody is to blame: we do not know
 
 
 WEIGHTS = Weights()

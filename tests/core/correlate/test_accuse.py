@@ -1,0 +1,98 @@
+"""What the inferred chances change in explanations and incidents."""
+
+from __future__ import annotations
+
+import re
+
+from consulguard.correlate import Book, blame, learn, next_wake, remember, suspects, update
+from consulguard.correlate.accuse import Past
+from consulguard.model import Fact, Observation, Role, Status, Target, Trouble
+from consulguard.policy import CorrelatePolicy
+
+from tests.core.correlate.world import POLICY, at, bad, graph, inst, role, service, troubles
+
+INFER = CorrelatePolicy(infer=True)
+FOUR = [service(s, "db", count=2) for s in "abcd"]
+HIDDEN: list[Fact] = [*FOUR, service("db", count=2), service("mail", count=2)]
+
+
+def look(target: Target, seconds: float, status: Status = Status.CRITICAL) -> Observation:
+    return Observation(target=target, check=f"service:{target.instance}", status=status, at=at(seconds))
+
+
+def fail(book: Book, *names: str, seconds: float = 10) -> dict[str, Trouble]:
+    units = [inst(name, number=n) for name in names for n in (1, 2)]
+    remember(book, [look(unit, seconds) for unit in units])
+    return troubles(*(bad(unit, seconds) for unit in units))
+
+
+def known(*facts: Fact) -> Book:
+    book = Book()
+    learn(book, facts, at(0))
+    return book
+
+
+def test_a_service_that_looks_well_is_blamed_by_what_only_it_explains() -> None:
+    book = known(*HIDDEN)
+    found = fail(book, "a", "b", "c", "d")
+    (one,) = blame(book.graph, found, at(90), INFER, Past(book.trails))
+    assert one.root.name == "db"
+    assert one.inferred
+    assert one.confidence > 0.5
+    assert role(one, Role.AFFECTED) == {"a", "b", "c", "d"}
+    assert any("known callers of db fail (a, b, c, d)" in s for s in one.why)
+
+
+def test_the_sentences_agree_with_the_numbers() -> None:
+    book = known(*HIDDEN, service("e", "db", count=2))
+    found = fail(book, "a", "b", "c")
+    (one, *_) = blame(book.graph, found, at(90), INFER, Past(book.trails))
+    for other in one.alternatives:
+        (sentence,) = [s for s in one.why if s.startswith(f"Also considered: {other.root.name} ")]
+        assert f"({other.confidence:.0%})" in sentence
+        assert other.confidence <= one.confidence
+    share = next((m for s in one.why if (m := re.match(r"(\d+) of (\d+) known callers of (\w+)", s))), None)
+    if share is not None:
+        assert int(share[1]) == 3
+        assert int(share[2]) == 5
+
+
+def test_what_has_only_just_failed_is_not_known_to_be_a_fault() -> None:
+    book = known(*HIDDEN)
+    remember(book, [look(inst("mail"), 10)])
+    found = troubles(bad(inst("mail"), 10))
+    (one,) = blame(book.graph, found, at(11), INFER, Past(book.trails))
+    assert one.confidence < 0.5
+    assert one.why[0].startswith("We do not know who is to blame")
+
+
+def test_a_standing_root_stays_when_its_evidence_has_grown_old() -> None:
+    book = known(*HIDDEN)
+    found = fail(book, "a", "b", "c")
+    opened = update(book, found, at(90), INFER)
+    assert [i.root.name for i in opened] == ["db"]
+    assert update(book, found, at(3000), INFER) == []
+    assert [i.root.name for i in book.incidents.values()] == ["db"]
+
+
+def test_without_inference_nothing_is_remembered_or_changed() -> None:
+    mesh = graph(*HIDDEN)
+    found = troubles(*(bad(inst(s, number=n)) for s in "ab" for n in (1, 2)))
+    assert all(not e.inferred and not e.alternatives for e in blame(mesh, found, at(60), POLICY))
+
+
+def test_a_young_incident_is_judged_again_though_nothing_happens() -> None:
+    book = known(*HIDDEN)
+    update(book, fail(book, "mail"), at(10), INFER)
+    assert next_wake(book, INFER) == at(25)
+    assert next_wake(book, POLICY) is None
+    update(book, fail(book, "mail"), at(200), INFER)
+    assert next_wake(book, INFER) is None
+
+
+def test_what_is_in_maintenance_accuses_nobody() -> None:
+    book = known(*HIDDEN)
+    fail(book, "a", "b", "c", "d")
+    planned = [look(inst(s, number=n), 20, Status.MAINTENANCE) for s in "abcd" for n in (1, 2)]
+    remember(book, planned)
+    assert suspects(book.graph, book.trails.values(), at(90).timestamp()).suspects == ()
