@@ -15,13 +15,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import exp, log, log1p
+from math import exp, inf, log, log1p
 
 from consulguard.correlate.cause.scene import Scene
 
 _COST = (0.6, 1.6)  # of a step in the tree: to a failing caller, to one that stands
-_FAR = 4.5
-_MANY = 120  # services in one tree
+_FAR = 4.0
+_MANY = 40  # services in one tree
 _LEAST = 0.3  # a caller that failed well before what it leans on is not ruled out
 _SCALE_S = 11.0
 
@@ -33,7 +33,6 @@ class Tree:
     since: dict[str, float | None] = field(default_factory=dict)
     kids: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     edges: dict[str, float] = field(default_factory=dict)
-    lean: dict[str, float] = field(default_factory=dict)
 
 
 class Judge:
@@ -42,6 +41,8 @@ class Judge:
     def __init__(self, scene: Scene) -> None:
         self.scene, self.w = scene, scene.w
         self._seen: dict[tuple[str, bool, float], float] = {}
+        self._calm: dict[tuple[str, float | None, float], float] = {}
+        self._still: dict[tuple[str, float | None, float], list[float]] = {}
 
     # ---- one service's own checks
 
@@ -83,12 +84,12 @@ class Judge:
     def tree(self, sources: Mapping[str, float | None]) -> Tree:
         """``sources``: service -> since when it is taken to be broken (None: not known)."""
         scene, tree = self.scene, Tree()
-        heap: list[tuple[float, str, str, float, float | None]] = [
-            (0.0, s, "", 1.0, since) for s, since in sources.items()
+        heap: list[tuple[float, float, float, str, str, float | None]] = [
+            (0.0, -1.0, _when(since), s, "", since) for s, since in sources.items()
         ]
         heapq.heapify(heap)
         while heap:
-            cost, service, parent, trust, since = heapq.heappop(heap)
+            cost, doubt, _, service, parent, since = heapq.heappop(heap)
             if service in tree.parent:
                 continue
             tree.parent[service] = parent or None
@@ -96,7 +97,7 @@ class Judge:
             tree.since[service] = since = since if not parent or onset is None else onset
             tree.order.append(service)
             if parent:
-                tree.kids.setdefault(parent, []).append((service, trust))
+                tree.kids.setdefault(parent, []).append((service, -doubt))
             if cost > _FAR or len(tree.order) >= _MANY:
                 continue
             for caller, leaning in scene.told(service):
@@ -106,7 +107,7 @@ class Judge:
                 step = _COST[began is None]
                 if began is not None and since is not None and began < since - self.w.early_s:
                     step += 1.0
-                heapq.heappush(heap, (cost + step, caller, service, leaning, since))
+                heapq.heappush(heap, (cost + step, -leaning, _when(since), caller, service, since))
         return tree
 
     def explain(self, sources: Mapping[str, float | None], share: Mapping[str, float] | None = None) -> Tree:
@@ -118,35 +119,51 @@ class Judge:
         return tree
 
     def _edges(self, tree: Tree, service: str, part: float) -> float:
-        scene, w = self.scene, self.w
+        below = tree.kids.get(service)
         since = tree.since[service]
-        elapsed = scene.now - since if since is not None else 60.0
-        quiet = w.sees_deps * self.quiet(elapsed - 10.0) + 1 - w.sees_deps
+        if not below:
+            key = (service, since, part)
+            if (found := self._calm.get(key)) is None:
+                found = self._calm[key] = _sum(self._stands(service, since, part))
+            return found
         kids = []
-        for caller, trust in tree.kids.get(service, ()):
+        for caller, trust in below:
             weight = self.seen(caller, False, tree.since[caller]) + tree.edges[caller]
-            kids.append((trust, self._order(scene.onset.get(caller), since) * exp(min(weight, 300.0))))
-        calm = scene.calm(service)
-        if not kids and not calm:
-            return 0.0
-        found = []
-        for lean, weight in w.leans:
+            order = self._order(self.scene.onset.get(caller), since)
+            kids.append((trust, order * exp(min(weight, 300.0)) - 1))
+        found_by = []
+        for (lean, _), told in zip(self.w.leans, self._stands(service, since, part), strict=True):
             b = lean * part
-            total = log(weight)
-            for trust, count in calm.items():
-                total += count * log1p(-trust * b * (1 - quiet))
-            for trust, ratio in kids:
-                total += log1p(trust * b * (ratio - 1))
-            found.append(total)
-        high = max(found)
-        chances = [exp(x - high) for x in found]
-        whole = sum(chances)
-        if kids:
-            tree.lean[service] = part * sum(c * b for c, (b, _) in zip(chances, w.leans, strict=True)) / whole
-        return high + log(whole)
+            found_by.append(told + sum([log1p(trust * b * gain) for trust, gain in kids]))
+        return _sum(found_by)
+
+    def _stands(self, service: str, since: float | None, part: float) -> list[float]:
+        """What its callers that stand say, for each way to lean on it; the ways' own weights included."""
+        key = (service, since, part)
+        if (found := self._still.get(key)) is None:
+            w = self.w
+            elapsed = self.scene.now - since if since is not None else 60.0
+            loud = w.sees_deps * (1 - self.quiet(elapsed - 10.0))
+            calm = [(trust, n) for trust, n in self.scene.calm(service).items() if n]
+            found = self._still[key] = [
+                log(weight) + sum([n * log1p(-trust * lean * part * loud) for trust, n in calm])
+                for lean, weight in w.leans
+            ]
+        return found
 
     def _order(self, caller: float | None, callee: float | None) -> float:
         if caller is None or callee is None:
             return 1.0
         early = (caller - callee + self.w.early_s) / _SCALE_S
         return max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
+
+
+def _sum(logs: list[float]) -> float:
+    """The log of the sum of what these are the logs of."""
+    high = max(logs)
+    return high + log(sum([exp(x - high) for x in logs]))
+
+
+def _when(since: float | None) -> float:
+    """For sorting: the earlier first, what is not known last."""
+    return inf if since is None else since

@@ -13,6 +13,7 @@ class Layout:
         self.version = graph.index.version
         self.services = max(len(graph.services) - len(graph.index.owner), 1)
         self.nodes = len(graph.nodes) or 1
+        self.hosts = len(graph.index.on_node)  # nodes that something runs on
         self._units: dict[str, dict[str, int]] = {}
         self._size: dict[str, int] = {}
         self._checked: dict[str, bool] = {}

@@ -14,9 +14,11 @@ from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
 
 _SERVICES = 40  # judged in full
-_NODES = 25
+_VISITS = 1200  # of services in trees of callers: in a storm the most promising are judged, not all
+_NODES = 12
 _ZONES = 3
 _FIRSTS, _SECONDS = 5, 12  # of pairs
+_HOPELESS = 7.0  # log: a pair that even apart falls this short of the best is not judged
 
 
 Entity = tuple[str, str]  # kind, key
@@ -43,9 +45,13 @@ def suspects(graph: Graph, trails: Iterable[Trail], now: float, w: Weights = WEI
     judge = Judge(scene)
     scores: Scores = {}
     touched: dict[Entity, frozenset[str]] = {}
+    spent = 0
     for service in _services(scene):
         entity = ("service", service)
         scores[entity], touched[entity] = _service(judge, service)
+        spent += len(touched[entity])
+        if spent > _VISITS:
+            break
     scores.update({("node", n): node_score(judge, n) for n in _nodes(scene)})
     scores.update({("zone", z): zone_score(judge, z) for z in _zones(scene)})
     whole: list[Hypothesis] = [((e,), s) for e, s in scores.items()]
@@ -93,6 +99,8 @@ def _services(scene: Scene) -> list[str]:
 
 
 def _nodes(scene: Scene) -> list[str]:
+    if scene.layout.hosts < 2:
+        return list(scene.dead)  # on a single node everything fails there: that says nothing of the node
     failing = {n: sum(max(u.own, u.deps) > 0 for _, u in told) for n, told in scene.at_node.items() if n}
     worth = {n: k for n, k in failing.items() if k >= 2 or (k and sum(scene.layout.units(n).values()) == 1)}
     worth.update({n: worth.get(n, 0) + 50 for n in scene.dead})
@@ -121,14 +129,14 @@ def _pairs(judge: Judge, scores: Scores, touched: Mapping[Entity, frozenset[str]
     for first in services[:_FIRSTS]:
         for second in seconds:
             pair = (min(first, second), max(first, second))
-            if first == second or pair in done:
+            apart = scores[first] + scores[second] - _prior(judge) + less
+            if first == second or pair in done or apart < scores[services[0]] - _HOPELESS:
                 continue
             done.add(pair)
             if touched[first].isdisjoint(touched[second]):
-                score = scores[first] + scores[second] - _prior(judge)
+                found.append((pair, apart))
             else:
-                score = _pair(judge, first[1], second[1])
-            found.append((pair, score + less))
+                found.append((pair, _pair(judge, first[1], second[1]) + less))
     return found
 
 
