@@ -9,4 +9,13 @@ from consulguard.testing.slack_people import SlackPeople
 from consulguard.testing.slack_twin import SlackTwin
 from consulguard.testing.twin import ConsulTwin
 
-__all__ = ["ConsulTwin", "FakeClock", "RealConsul", "RecordingNotifier", "SampleMesh", "SlackPeople", "SlackTwin", "rank"]
+__all__ = [
+    "ConsulTwin",
+    "FakeClock",
+    "RealConsul",
+    "RecordingNotifier",
+    "SampleMesh",
+    "SlackPeople",
+    "SlackTwin",
+    "rank",
+]

@@ -5,9 +5,10 @@ For sources R (services taken to be broken) the log ratio of the evidence with a
     sum over r of  edges(r),   edges(v) = log sum_b w_b prod_c [1 - t b + t b order(c, v) exp(seen(c) + edges(c))]
 
 over the callers c of v, t being the trust of the edge and b how strongly callers lean on v (one unknown for all
-callers of v, with weights w). ``seen`` is what the caller's own checks say. Each caller hangs on one parent only,
-the nearest (a shortest-path tree), so nothing is counted twice. After S. Kandula et al., "Shrink" (2005), and
-P. Bahl et al., "Sherlock" (2007): noisy-OR over shared risks, few causes at a time.
+callers of v, with weights w). ``seen`` is what the caller's own checks say. Each caller hangs on the nearest
+parent only (a shortest-path tree), so nothing is counted twice; where several are equally near, each gets an equal
+part of its log. After S. Kandula et al., "Shrink" (2005), and P. Bahl et al., "Sherlock" (2007): noisy-OR over
+shared risks, few causes at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, inf, log, log1p
+from typing import NamedTuple
 
 from consulguard.correlate.cause.scene import Scene
 
@@ -26,13 +28,29 @@ _LEAST = 0.3  # a caller that failed well before what it leans on is not ruled o
 _SCALE_S = 11.0
 
 
+class _Way(NamedTuple):
+    """To a caller: the first three decide, names only break what is equal."""
+
+    cost: float
+    doubt: float  # minus the trust of the edge
+    when: float  # what is below failed, for sorting
+    service: str
+    parent: str  # empty: a source
+    before: float  # cost of the parent
+
+
 @dataclass(slots=True)
 class Tree:
-    order: list[str] = field(default_factory=list)
-    parent: dict[str, str | None] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)  # parents before their callers
+    ways: dict[str, _Way] = field(default_factory=dict)
     since: dict[str, float | None] = field(default_factory=dict)
-    kids: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    kids: dict[str, list[tuple[str, float]]] = field(default_factory=dict)  # with the trust of the edge
+    parents: dict[str, int] = field(default_factory=dict)  # how many explain it equally well
     edges: dict[str, float] = field(default_factory=dict)
+
+    def add(self, way: _Way) -> None:
+        self.kids.setdefault(way.parent, []).append((way.service, -way.doubt))
+        self.parents[way.service] = self.parents.get(way.service, 0) + 1
 
 
 class Judge:
@@ -83,38 +101,50 @@ class Judge:
 
     def tree(self, sources: Mapping[str, float | None]) -> Tree:
         """``sources``: service -> since when it is taken to be broken (None: not known)."""
-        scene, tree = self.scene, Tree()
-        heap: list[tuple[float, float, float, str, str, float | None]] = [
-            (0.0, -1.0, _when(since), s, "", since) for s, since in sources.items()
-        ]
+        tree, heap = Tree(), [_Way(0.0, -1.0, _when(since), s, "", -1.0) for s, since in sources.items()]
         heapq.heapify(heap)
+        edge = inf  # the cost at which the tree was large enough
         while heap:
-            cost, doubt, _, service, parent, since = heapq.heappop(heap)
-            if service in tree.parent:
+            way = heapq.heappop(heap)
+            service, parent = way.service, way.parent
+            if way.before >= edge:
                 continue
-            tree.parent[service] = parent or None
-            onset = scene.onset.get(service)
-            tree.since[service] = since = since if not parent or onset is None else onset
+            if service in tree.ways:
+                if way[:3] == tree.ways[service][:3]:  # another parent explains it as well
+                    tree.add(way)
+                continue
+            tree.ways[service] = way
+            since = self.scene.onset.get(service) if parent else None
+            if since is None:
+                since = tree.since[parent] if parent else sources[service]
+            tree.since[service] = since
             tree.order.append(service)
             if parent:
-                tree.kids.setdefault(parent, []).append((service, -doubt))
-            if cost > _FAR or len(tree.order) >= _MANY:
-                continue
-            for caller, leaning in scene.told(service):
-                if caller in tree.parent or caller in sources:
-                    continue
-                began = scene.onset.get(caller)
-                step = _COST[began is None]
-                if began is not None and since is not None and began < since - self.w.early_s:
-                    step += 1.0
-                heapq.heappush(heap, (cost + step, -leaning, _when(since), caller, service, since))
+                tree.add(way)
+            if way.cost <= _FAR:
+                self._climb(heap, way, since, tree, sources)
+            if len(tree.order) >= _MANY:
+                edge = min(edge, way.cost)
         return tree
+
+    def _climb(
+        self, heap: list[_Way], way: _Way, since: float | None, tree: Tree, sources: Mapping[str, float | None]
+    ) -> None:
+        """To its callers."""
+        for caller, leaning in self.scene.told(way.service):
+            if caller in tree.ways or caller in sources:
+                continue
+            began = self.scene.onset.get(caller)
+            step = _COST[began is None]
+            if began is not None and since is not None and began < since - self.w.early_s:
+                step += 1.0
+            heapq.heappush(heap, _Way(way.cost + step, -leaning, _when(since), caller, way.service, way.cost))
 
     def explain(self, sources: Mapping[str, float | None], share: Mapping[str, float] | None = None) -> Tree:
         """The tree with ``edges`` filled in. ``share``: how much of a source is broken, 1 where not given."""
         tree = self.tree(sources)
         for service in reversed(tree.order):
-            part = share.get(service, 1.0) if share and tree.parent[service] is None else 1.0
+            part = share.get(service, 1.0) if share and not tree.ways[service].parent else 1.0
             tree.edges[service] = self._edges(tree, service, part)
         return tree
 
@@ -130,11 +160,11 @@ class Judge:
         for caller, trust in below:
             weight = self.seen(caller, False, tree.since[caller]) + tree.edges[caller]
             order = self._order(self.scene.onset.get(caller), since)
-            kids.append((trust, order * exp(min(weight, 300.0)) - 1))
+            kids.append((trust, order * exp(min(weight, 300.0)) - 1, 1 / tree.parents[caller]))
         found_by = []
         for (lean, _), told in zip(self.w.leans, self._stands(service, since, part), strict=True):
             b = lean * part
-            found_by.append(told + sum([log1p(trust * b * gain) for trust, gain in kids]))
+            found_by.append(told + sum([part_of * log1p(trust * b * gain) for trust, gain, part_of in kids]))
         return _sum(found_by)
 
     def _stands(self, service: str, since: float | None, part: float) -> list[float]:

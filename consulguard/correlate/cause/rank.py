@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import exp, log
+from math import exp, inf, log
 from typing import NamedTuple
 
 from consulguard.correlate.cause.callers import Judge
@@ -18,6 +18,7 @@ _VISITS = 1200  # of services in trees of callers: in a storm the most promising
 _NODES = 12
 _ZONES = 3
 _FIRSTS, _SECONDS = 5, 12  # of pairs
+_EVEN = 1e-9  # log
 _HOPELESS = 7.0  # log: a pair that even apart falls this short of the best is not judged
 
 
@@ -95,7 +96,9 @@ def _services(scene: Scene) -> list[str]:
         failing = sum(c in scene.onset for c, _ in scene.told(service))
         quiet = sum(scene.calm(service).values())
         worth[service] = 2 * (service in scene.onset) + failing - 0.02 * quiet - 0.3 * below
-    return sorted(worth, key=lambda s: (-worth[s], s))[:_SERVICES]
+    size = scene.layout.size
+    order = sorted(worth, key=lambda s: (-worth[s], scene.onset.get(s, inf), -len(scene.told(s)), size(s), s))
+    return order[:_SERVICES]
 
 
 def _nodes(scene: Scene) -> list[str]:
@@ -122,11 +125,11 @@ def _pairs(judge: Judge, scores: Scores, touched: Mapping[Entity, frozenset[str]
     """Two services at fault together, judged jointly: each may explain what the other cannot."""
     services = sorted((e for e in touched), key=lambda e: (-scores[e], e))
     own = [e for e in services if judge.seen(e[1], True, _since(judge, e[1])) > 1.0]
-    seconds = dict.fromkeys([*services[:_SECONDS], *own[:_SECONDS]])
+    seconds = dict.fromkeys([*_best(services, scores, _SECONDS), *_best(own, scores, _SECONDS)])
     less = judge.w.second - judge.w.crowd * log(judge.scene.layout.services)
     found: list[Hypothesis] = []
     done = set()
-    for first in services[:_FIRSTS]:
+    for first in _best(services, scores, _FIRSTS):
         for second in seconds:
             pair = (min(first, second), max(first, second))
             apart = scores[first] + scores[second] - _prior(judge) + less
@@ -138,6 +141,14 @@ def _pairs(judge: Judge, scores: Scores, touched: Mapping[Entity, frozenset[str]
             else:
                 found.append((pair, _pair(judge, first[1], second[1]) + less))
     return found
+
+
+def _best(order: list[Entity], scores: Scores, most: int) -> list[Entity]:
+    """The first ones, with those that are as good as the last of them, unless these are too many."""
+    if len(order) <= most:
+        return order
+    even = [e for e in order[: 2 * most] if scores[e] >= scores[order[most - 1]] - _EVEN]
+    return even if len(even) < 2 * most else order[:most]
 
 
 def _pair(judge: Judge, a: str, b: str) -> float:
