@@ -14,9 +14,10 @@ from consulguard.correlate.cause.memory import Trail
 from consulguard.correlate.cause.rank import Entity, Verdict, suspects
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key
-from consulguard.correlate.places import Place, place_of_node, place_of_zone
+from consulguard.correlate.places import Place, place_of_node, place_of_zone, stand_out
 from consulguard.correlate.survey import Survey
 from consulguard.model import Alternative, Root, Target
+from consulguard.policy import CorrelatePolicy
 
 _ENOUGH = 0.5
 _STAYS = 0.25
@@ -37,13 +38,17 @@ class Accused:
     verdict: Verdict | None = None
     chances: Mapping[Entity, float] = field(default_factory=dict)
     firm: tuple[Entity, ...] = ()  # accused, the likeliest first
+    standing: frozenset[Entity] = frozenset()  # roots of open incidents
 
     def services(self, seen: Survey) -> list[str]:
         """Those that look well themselves."""
         return [key for kind, key in self.firm if kind == "service" and key not in seen.services]
 
-    def places(self, graph: Graph, seen: Survey, found: list[Place]) -> list[Place]:
-        """With the nodes and zones that are accused and that something fails on, no node twice."""
+    def places(self, graph: Graph, seen: Survey, found: list[Place], policy: CorrelatePolicy) -> list[Place]:
+        """With the nodes and zones that are accused and that something fails on, no node twice.
+
+        Those whose own checks pass must stand out: services that run nowhere else may each fail by itself.
+        """
         taken = {node for place in found for node in place.nodes}
         added = []
         for kind, key in sorted(self.firm, key=lambda e: e[0] != "zone"):
@@ -52,6 +57,9 @@ class Accused:
             every = [key] if kind == "node" else list(graph.zones().get(key, ()))
             sick = [n for n in every if n in seen.dead or n in seen.at_node]
             if not sick or taken.intersection(every):
+                continue
+            sure = (kind, key) in self.standing or any(n in seen.dead for n in sick)
+            if not sure and not stand_out(graph, seen, sick, policy.group_min):
                 continue
             taken.update(every)
             added.append(
@@ -91,7 +99,7 @@ def accuse(graph: Graph, past: Past, at: datetime) -> Accused:
     chances = {(s.kind, s.key): s.chance for s in verdict.suspects}
     firm = [e for e, chance in chances.items() if chance >= (_STAYS if e in past.standing else _ENOUGH)]
     firm += [e for e in sorted(past.standing) if e not in chances]
-    return Accused(verdict, chances, tuple(firm))
+    return Accused(verdict, chances, tuple(firm), past.standing)
 
 
 def entity_of(root: Root) -> Entity:

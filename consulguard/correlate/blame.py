@@ -28,6 +28,6 @@ def blame(
     if not seen.services and not seen.dead:
         return ()
     accused: Accused = accuse(graph, past, at) if past is not None else NOTHING
-    places = accused.places(graph, seen, find_places(graph, seen, policy))
+    places = accused.places(graph, seen, find_places(graph, seen, policy), policy)
     found = judge(graph, seen, places, policy, accused.services(seen))
     return explain(graph, troubles, seen, found, accused)

@@ -47,7 +47,7 @@ def find_places(graph: Graph, seen: Survey, policy: CorrelatePolicy) -> list[Pla
     nodes = [
         place_of_node(graph, seen, node)
         for node in sick
-        if node not in taken and (node in seen.dead or _stands_out(graph, seen, [node], policy.group_min))
+        if node not in taken and (node in seen.dead or stand_out(graph, seen, [node], policy.group_min))
     ]
     return zones + nodes
 
@@ -71,7 +71,7 @@ def _is_sick(graph: Graph, seen: Survey, node: str, policy: CorrelatePolicy) -> 
     return failing >= policy.group_share * listed and 0 < failing >= policy.group_share * _of(graph, seen, node)
 
 
-def _stands_out(graph: Graph, seen: Survey, nodes: Iterable[str], least: int) -> bool:
+def stand_out(graph: Graph, seen: Survey, nodes: Iterable[str], least: int) -> bool:
     """Two services or more fail on these nodes, and those that run elsewhere too are mostly well there."""
     here: dict[str, int] = {}
     for node in nodes:
@@ -100,7 +100,7 @@ def _zones(graph: Graph, seen: Survey, sick: list[str], policy: CorrelatePolicy)
         dead = sum(node in seen.dead for node in nodes)
         by_checks = dead >= max(policy.group_min, policy.group_share * len(every))
         alone = _others_well(graph, zone, by_zone)
-        if alone and (by_checks or _stands_out(graph, seen, nodes, policy.group_min)):
+        if alone and (by_checks or stand_out(graph, seen, nodes, policy.group_min)):
             found.append(place_of_zone(graph, seen, zone, nodes))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from math import exp, inf, log
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _VISITS = 1200  # of services in trees of callers: in a storm the most promising
 _NODES = 12
 _ZONES = 3
 _FIRSTS, _SECONDS = 5, 12  # of pairs
+_CROWD = 4  # of which three or more may be at fault together
 _EVEN = 1e-9  # log
 _HOPELESS = 7.0  # log: a pair that even apart falls this short of the best is not judged
 
@@ -57,6 +59,7 @@ def suspects(graph: Graph, trails: Iterable[Trail], now: float, w: Weights = WEI
     scores.update({("zone", z): zone_score(judge, z) for z in _zones(scene)})
     whole: list[Hypothesis] = [((e,), s) for e, s in scores.items()]
     whole += _pairs(judge, scores, touched)
+    whole += _crowds(judge, scores, touched)
     high = max(0.0, max(s for _, s in whole))
     total = exp(-high) + sum(exp(s - high) for _, s in whole)
     chances: dict[Entity, float] = {}
@@ -141,6 +144,20 @@ def _pairs(judge: Judge, scores: Scores, touched: Mapping[Entity, frozenset[str]
             else:
                 found.append((pair, _pair(judge, first[1], second[1]) + less))
     return found
+
+
+def _crowds(judge: Judge, scores: Scores, touched: Mapping[Entity, frozenset[str]]) -> list[Hypothesis]:
+    """Three services or more at fault together, whose stories have nothing in common, none another's victim."""
+    victims = {s for e, story in touched.items() if scores[e] > 0 for s in story if s != e[1]}
+    own = [e for e in touched if e[1] not in victims and judge.seen(e[1], True, _since(judge, e[1])) > 1.0]
+    likely = _best(sorted(own, key=lambda e: (-scores[e], e)), scores, _CROWD)
+    less = judge.w.second - judge.w.crowd * log(judge.scene.layout.services) - _prior(judge)
+    return [
+        (many, sum(scores[e] for e in many) + (size - 1) * less)
+        for size in range(3, len(likely) + 1)
+        for many in combinations(likely, size)
+        if sum(len(touched[e]) for e in many) == len(frozenset().union(*(touched[e] for e in many)))
+    ]
 
 
 def _best(order: list[Entity], scores: Scores, most: int) -> list[Entity]:

@@ -9,7 +9,7 @@ from consulguard.correlate.accuse import Past
 from consulguard.model import Fact, Observation, Role, Status, Target, Trouble
 from consulguard.policy import CorrelatePolicy
 
-from tests.core.correlate.world import POLICY, at, bad, graph, inst, role, service, troubles
+from tests.core.correlate.world import POLICY, at, bad, graph, inst, place, role, roots, service, troubles
 
 INFER = CorrelatePolicy(infer=True)
 FOUR = [service(s, "db", count=2) for s in "abcd"]
@@ -96,3 +96,39 @@ def test_what_is_in_maintenance_accuses_nobody() -> None:
     planned = [look(inst(s, number=n), 20, Status.MAINTENANCE) for s in "abcd" for n in (1, 2)]
     remember(book, planned)
     assert suspects(book.graph, book.trails.values(), at(90).timestamp()).suspects == ()
+
+
+def fail_there(book: Book, *units: Target) -> dict[str, Trouble]:
+    remember(book, [look(unit, 10 + 7 * n) for n, unit in enumerate(units)])
+    return troubles(*(bad(unit, 10 + 7 * n) for n, unit in enumerate(units)))
+
+
+def test_services_that_run_nowhere_else_do_not_accuse_their_node() -> None:
+    here = [inst(name, "c2") for name in ("sick", "heals", "fails", "db", "web", "cart")]
+    book = known(
+        *(service(n) for n in ("sick", "heals", "fails", "db")),
+        *(service(n, count=2) for n in ("web", "cart")),
+        place("c2", "", *here),
+        place("c1", "", inst("web", "c1", 2), inst("cart", "c1", 2)),
+    )
+    found = blame(book.graph, fail_there(book, *here[:3]), at(90), INFER, Past(book.trails))
+    assert {e.root.name for e in found} == {"sick", "heals", "fails"}
+    assert all(not any("well on other nodes" in s for s in e.why) for e in found)
+
+
+def test_services_that_stand_elsewhere_accuse_the_node_they_fail_on() -> None:
+    names = ("a", "b", "c", "d")
+    book = known(
+        *(service(n, count=2) for n in names),
+        place("c2", "", *(inst(n, "c2") for n in names)),
+        place("c1", "", *(inst(n, "c1", 2) for n in names)),
+    )
+    found = blame(book.graph, fail_there(book, *(inst(n, "c2") for n in names)), at(90), INFER, Past(book.trails))
+    assert roots(found) == ["node:c2"]
+
+
+def test_three_services_that_fail_each_by_itself_are_all_known_to_be_at_fault() -> None:
+    book = known(*(service(n, count=2) for n in ("a", "b", "c", "d", "e")))
+    found = blame(book.graph, fail(book, "a", "b", "c"), at(90), INFER, Past(book.trails))
+    assert {e.root.name for e in found} == {"a", "b", "c"}
+    assert all(e.confidence > 0.5 for e in found)
