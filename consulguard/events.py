@@ -9,6 +9,7 @@ from datetime import datetime
 
 from consulguard.model import (
     ActionInfo,
+    CallRate,
     Fact,
     Intent,
     JsonObject,
@@ -53,6 +54,13 @@ class Observed(Event, frozen=True, kw_only=True):
 
 class Learned(Event, frozen=True, kw_only=True):
     facts: tuple[Fact, ...]
+
+
+class CallsMeasured(Event, frozen=True, kw_only=True):
+    """Calls between services that fare otherwise than was last said. Nothing holds beyond this process's life."""
+
+    rates: tuple[CallRate, ...] = ()
+    lost: str = ""  # why nothing is known of any call from now on; empty: measured
 
 
 class ViewChanged(Event, frozen=True, kw_only=True):
@@ -101,7 +109,17 @@ class Woke(Event, frozen=True, kw_only=True):
 
 
 AnyEvent = (
-    Configured | Started | Observed | Learned | ViewChanged | Looked | Resulted | Commanded | LeaseChanged | Woke
+    Configured
+    | Started
+    | Observed
+    | Learned
+    | CallsMeasured
+    | ViewChanged
+    | Looked
+    | Resulted
+    | Commanded
+    | LeaseChanged
+    | Woke
 )
 
 # ---- effects
@@ -168,6 +186,7 @@ AnyEffect = Do | Probe | Look | Tell | Wake | Watch | Reply
 __all__ = [
     "AnyEffect",
     "AnyEvent",
+    "CallsMeasured",
     "Commanded",
     "Configured",
     "Do",

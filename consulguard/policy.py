@@ -30,6 +30,7 @@ class CorrelatePolicy(Value, frozen=True, kw_only=True):
     reopen_s: float = 600.0  # failing again within this long reopens the incident
     min_interval_s: float = 0.0  # correlate at most this often
     confident: float = 0.7  # from here a root counts as certain for the storm brake
+    failed_calls: float = 0.1  # from this share of failed calls on, they count as failing
     infer: bool = False  # weigh causes by the checks' pasts; journals from before this are judged without
 
 

@@ -24,6 +24,7 @@ CONNECT_S = 5.0
 MAX_BYTES = 4 * 1024 * 1024
 LABELS_MAX = 120  # characters of a sample's labels that are shown
 BUSY = (408, 429)
+NO_RESULT = "Prometheus answers something that is not a query's result"
 PROMQL_WARNING = "PromQL warning"  # about the query's style; any other warning says that data is missing
 
 
@@ -65,14 +66,20 @@ class Prometheus:
 
         Raises NotSent when Prometheus cannot be asked now, ActionRefused when it does not take the query or us.
         """
-        limit = min(self.timeout_s, within_s)
+        return weigh(query, _samples(await self._answer(query.text, min(self.timeout_s, within_s))))
+
+    async def series(self, text: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each sample of an instant query. Raises as ``ask`` does."""
+        return [(s.metric, float(s.value[1])) for s in _vector(await self._answer(text, self.timeout_s))]
+
+    async def _answer(self, text: str, limit_s: float) -> _Data:
         try:
-            status, data = await self._post(query.text, limit)
+            status, data = await self._post(text, limit_s)
         except TimeoutError as error:
-            raise NotSent(f"Prometheus gave no answer within {limit:g} s") from error
+            raise NotSent(f"Prometheus gave no answer within {limit_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise NotSent(f"Prometheus cannot be asked: {tidy(str(error)) or type(error).__name__}") from error
-        return weigh(query, _samples(_opened(status, data)))
+        return _opened(status, data)
 
     async def _post(self, text: str, limit_s: float) -> tuple[int, bytes]:
         headers = {"Accept-Encoding": "identity", "User-Agent": "consulguard"}
@@ -98,7 +105,7 @@ class Prometheus:
             return answer.status, bytes(data)
 
 
-def _opened(status: int, data: bytes) -> _Body:
+def _opened(status: int, data: bytes) -> _Data:
     """The answer's data. Raises as ``Prometheus.ask`` does."""
     try:
         body = msgspec.json.decode(data, type=_Body)
@@ -108,10 +115,10 @@ def _opened(status: int, data: bytes) -> _Body:
         missing = [w for w in body.warnings if not w.startswith(PROMQL_WARNING)]
         if missing:
             raise NotSent(f"Prometheus answers only in part: {tidy(missing[0])}")
-        return body
+        return body.data
     said = tidy(body.error if body is not None and body.error else data[:300].decode("utf-8", "replace"))
     if status == 200:
-        raise NotSent("Prometheus answers something that is not a query's result")
+        raise NotSent(NO_RESULT)
     if status in BUSY or status >= 500:
         raise NotSent(f"Prometheus cannot answer now: {status} {said}")
     if 300 <= status < 400:
@@ -121,20 +128,28 @@ def _opened(status: int, data: bytes) -> _Body:
     raise ActionRefused(f"Prometheus refuses: {status} {said}")
 
 
-def _samples(body: _Body) -> list[tuple[str, float]]:
+def _samples(data: _Data) -> list[tuple[str, float]]:
     """Each sample's labels, as text, and its value. Raises ActionRefused for a query of another kind."""
-    assert body.data is not None
-    kind, raw = body.data.resultType, body.data.result
+    if data.resultType != "scalar":
+        return [(_labels(s.metric), float(s.value[1])) for s in _vector(data)]
     try:
-        if kind == "vector":
-            return [(_labels(s.metric), float(s.value[1])) for s in msgspec.json.decode(raw, type=list[_Sample])]
-        if kind == "scalar":
-            return [("", float(msgspec.json.decode(raw, type=tuple[float, str])[1]))]
+        return [("", float(msgspec.json.decode(data.result, type=tuple[float, str])[1]))]
     except (msgspec.DecodeError, ValueError):
-        raise NotSent("Prometheus answers something that is not a query's result") from None
-    raise ActionRefused(
-        f"the query gives a {tidy(kind, 20)}, not numbers as of now: use an instant vector or a scalar"
-    )
+        raise NotSent(NO_RESULT) from None
+
+
+def _vector(data: _Data) -> list[_Sample]:
+    """Raises ActionRefused for a query of another kind."""
+    if data.resultType != "vector":
+        kind = tidy(data.resultType, 20)
+        raise ActionRefused(f"the query gives a {kind}, not numbers as of now: use an instant vector or a scalar")
+    try:
+        samples = msgspec.json.decode(data.result, type=list[_Sample])
+        for sample in samples:
+            float(sample.value[1])
+    except (msgspec.DecodeError, ValueError):
+        raise NotSent(NO_RESULT) from None
+    return samples
 
 
 def _labels(metric: dict[str, Any]) -> str:

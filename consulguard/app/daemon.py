@@ -16,6 +16,7 @@ import structlog
 from consulguard import __version__, health
 from consulguard.act import ActContext, Action
 from consulguard.act.runner import perform, probe, ready
+from consulguard.app.calls import CallWatch
 from consulguard.app.codec import encode
 from consulguard.app.dead_man import Pulse
 from consulguard.app.lanes import Lanes
@@ -71,6 +72,7 @@ class Rooms:
     context: ActContext
     lease: Lease
     configured: Configured
+    calls: Callable[[Callable[[AnyEvent], Any]], CallWatch] | None = None  # where they are measured
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
@@ -112,6 +114,8 @@ class Daemon:
         async with asyncio.TaskGroup() as group:
             self._lanes = Lanes(group)
             group.create_task(self._watcher.run(), name="watcher")
+            if self.rooms.calls is not None:
+                group.create_task(self.rooms.calls(self._inbox.put).run(), name="calls")
             try:
                 await self._start()
                 group.create_task(self._follow_lease(), name="lease")

@@ -82,7 +82,6 @@ async def standing(
     store = journal(loaded, tuple(c.name for c in channels), turn)
     client, measured = _client(loaded, clock)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
-
     fence = _fence(dead_man, turn.lease, lambda: daemon.epoch())
     async with _open(store, client, channels):
         workers = paced(store, channels, clock, measured.delivered, loaded)
@@ -90,6 +89,7 @@ async def standing(
             clock=clock,
             store=store,
             watcher=lambda emit: Watcher(client, clock, settings.watch_settings(loaded), emit),
+            calls=wiring.calls(loaded, clock),
             actions=wiring.actions(),
             context=wiring.context(loaded, client, clock, fence, failpoint),
             lease=turn.lease,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from consulguard import registry
 from consulguard.act import ActContext, Action
 from consulguard.act.prometheus_query import PrometheusQuery
+from consulguard.app.calls import CallSettings, CallWatch
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
@@ -54,6 +55,21 @@ def context(loaded: Loaded, client: ConsulClient, clock: Clock, fence: Any, fail
     return ActContext(
         consul=client, clock=clock, settings=settings.act_settings(loaded), fence=fence, failpoint=failpoint
     )
+
+
+def calls(loaded: Loaded, clock: Clock) -> Callable[[Callable[[AnyEvent], Any]], CallWatch] | None:
+    """Who asks how calls fare; None where there is nobody to ask, or it is not wanted."""
+    given, prometheus = loaded.config.correlate, settings.act_settings(loaded).prometheus
+    if prometheus is None or not given.infer or not given.calls.query:
+        return None
+    wanted = CallSettings(
+        query=given.calls.query,
+        caller=given.calls.caller,
+        callee=given.calls.callee,
+        failing=given.calls.failing,
+        every_s=given.calls.every,
+    )
+    return lambda emit: CallWatch(prometheus, wanted, clock, emit)
 
 
 def assess(given: Configured, events: Iterable[AnyEvent], past: EngineState | None = None) -> EngineState:

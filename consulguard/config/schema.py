@@ -18,6 +18,11 @@ from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.plan.duration import shorten
 from consulguard.plan.strict import Duration, Share, Size, SomeDuration, Strict
 
+_BY = "sum by (consul_source_service, consul_destination_service)"
+_ALL = f"{_BY} (rate(envoy_cluster_upstream_rq_total[1m]))"
+_5XX = f'{_BY} (rate(envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5"}}[1m]))'
+ENVOY = f"({_5XX} or 0 * {_ALL}) / {_ALL}"
+
 
 class Section(Strict):
     """One mapping of the file."""
@@ -56,6 +61,19 @@ class Health(Section):
     vanished: Duration = Field(3600.0, description="A vanished thing is remembered this long.")
 
 
+class Calls(Section):
+    """Where ``actions.prometheus.address`` is set, how calls between services fare is evidence too."""
+
+    query: str = Field(
+        ENVOY,
+        description="PromQL: the share of failed calls, 0 to 1, by caller and callee. Empty: not asked.",
+    )
+    caller: str = Field("consul_source_service", description="The label that names the caller's service,")
+    callee: str = Field("consul_destination_service", description="and the one that names who is called.")
+    failing: SomeShare = Field(0.1, description="Calls fail from this share on, and then down to half of it.")
+    every: SomeDuration = Field(15.0, description="Between two queries.")
+
+
 class Correlate(Section):
     warning_opens: bool = Field(False, description="Whether a warning alone opens an incident.")
     service_share: SomeShare = Field(
@@ -72,6 +90,7 @@ class Correlate(Section):
         description="Weigh causes by how well they explain what fails and what does not, over the checks' last"
         " flips; false: plain inhibition alone.",
     )
+    calls: Calls = Calls()
 
 
 class Budget(Section):

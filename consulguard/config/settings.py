@@ -48,6 +48,7 @@ def policy(loaded: Loaded) -> Policy:
             resolve_s=correlate.resolve,
             reopen_s=correlate.reopen,
             infer=correlate.infer,
+            failed_calls=correlate.calls.failing,
         ),
         guard=_guards(loaded),
     )

@@ -2,8 +2,8 @@
 
 from consulguard.correlate.ask import callers, describes, explained, find, hosts_most, instances, on_node
 from consulguard.correlate.blame import blame
-from consulguard.correlate.book import Book, graph_at, learn, next_wake, open_incidents, remember
-from consulguard.correlate.cause.memory import Trail
+from consulguard.correlate.book import Book, graph_at, learn, measure, next_wake, open_incidents, remember
+from consulguard.correlate.cause.memory import Trail, calls_fail
 from consulguard.correlate.cause.rank import Suspect, Verdict, suspects
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.incident import update
@@ -23,6 +23,7 @@ __all__ = [
     "Verdict",
     "blame",
     "callers",
+    "calls_fail",
     "describes",
     "explained",
     "find",
@@ -32,6 +33,7 @@ __all__ = [
     "incident_mermaid",
     "instances",
     "learn",
+    "measure",
     "next_wake",
     "on_node",
     "open_incidents",

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from consulguard.correlate.cause.memory import Trail
+from consulguard.correlate.cause.layout import layout
+from consulguard.correlate.cause.memory import Call, Trail
 from consulguard.correlate.cause.rank import Entity, Verdict, suspects
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key
@@ -27,10 +28,11 @@ _MOST = 3  # alternatives told
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is remembered: the checks' trails, and the roots that open incidents name."""
+    """What is remembered: the checks' trails, how calls fare, and the roots that open incidents name."""
 
     trails: Mapping[str, Trail]
     standing: frozenset[Entity] = frozenset()
+    calls: Mapping[str, Call] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Accused:
     chances: Mapping[Entity, float] = field(default_factory=dict)
     firm: tuple[Entity, ...] = ()  # accused, the likeliest first
     standing: frozenset[Entity] = frozenset()  # roots of open incidents
+    calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)  # service -> those to it that fail
 
     def services(self, seen: Survey) -> list[str]:
         """Those that look well themselves."""
@@ -95,11 +98,21 @@ NOTHING = Accused()
 
 
 def accuse(graph: Graph, past: Past, at: datetime) -> Accused:
-    verdict = suspects(graph, past.trails.values(), at.timestamp())
+    verdict = suspects(graph, past.trails.values(), at.timestamp(), calls=past.calls.values())
     chances = {(s.kind, s.key): s.chance for s in verdict.suspects}
     firm = [e for e, chance in chances.items() if chance >= (_STAYS if e in past.standing else _ENOUGH)]
     firm += [e for e in sorted(past.standing) if e not in chances]
-    return Accused(verdict, chances, tuple(firm), past.standing)
+    return Accused(verdict, chances, tuple(firm), past.standing, _failing(graph, past.calls.values()))
+
+
+def _failing(graph: Graph, calls: Iterable[Call]) -> dict[str, tuple[Call, ...]]:
+    """By the service that is called, the worst first."""
+    found: dict[str, list[Call]] = {}
+    named = layout(graph).named
+    for call in calls:
+        if call.flips[-1][1] and named(call.caller) and (callee := named(call.callee)):
+            found.setdefault(callee, []).append(call)
+    return {key: tuple(sorted(c, key=lambda c: (-c.failed, c.caller))) for key, c in found.items()}
 
 
 def entity_of(root: Root) -> Entity:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from consulguard.correlate.cause.memory import Trail, notice
+from consulguard.correlate.cause.memory import Call, Trail, hear, notice
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, service_key
-from consulguard.model import Fact, Incident, IncidentState, Observation
+from consulguard.model import CallRate, Fact, Incident, IncidentState, Observation
 from consulguard.policy import CorrelatePolicy
 
 _YOUNG_S = 120.0  # an incident this young is judged again ...
@@ -28,6 +28,7 @@ class Book(msgspec.Struct, kw_only=True):
     troubled: dict[str, list[str]] = {}  # service key ("": nodes) -> trouble keys, as of the last update
     failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
     trails: dict[str, Trail] = {}  # check -> its last flips, where the policy infers
+    calls: dict[str, Call] = {}  # how services' calls to others fare, where that is measured
     at: datetime | None = None  # the last update
     shelf: dict[str, list[str]] = {}  # closed by a person -> what failed then and has not passed since
     pending: bool = False  # an update was put off because the last one was too recent
@@ -65,6 +66,11 @@ def _young(incident: Incident, at: datetime) -> bool:
 def remember(book: Book, looks: Iterable[Observation]) -> None:
     """Take looks at checks into their trails."""
     notice(book.trails, looks)
+
+
+def measure(book: Book, rates: Iterable[CallRate], at: datetime, policy: CorrelatePolicy) -> None:
+    """Take measured calls in."""
+    hear(book.calls, rates, at.timestamp(), policy.failed_calls)
 
 
 def graph_at(book: Book, incident: Incident) -> datetime | None:

@@ -57,7 +57,7 @@ def update(book: Book, troubles: Mapping[str, Trouble], at: datetime, policy: Co
 
 def _past(book: Book, at: datetime) -> Past:
     forget(book.trails, at.timestamp())
-    return Past(book.trails, standing(incident.root for incident in open_incidents(book)))
+    return Past(book.trails, standing(incident.root for incident in open_incidents(book)), book.calls)
 
 
 def _failing_services(book: Book, coverage: Coverage) -> dict[str, str]:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from consulguard.correlate.accuse import Accused
+from consulguard.correlate.accuse import Accused, entity_of
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.index import Edge
 from consulguard.correlate.inhibit import Cause, Findings, Reach
@@ -129,6 +129,13 @@ def doubts(accused: Accused, root: Root) -> tuple[str, ...]:
 def compared(others: Iterable[Alternative]) -> tuple[str, ...]:
     """What else was considered, and what speaks for it."""
     return tuple(f"Also considered: {_place(o.root)} ({o.confidence:.0%}): {o.why}." for o in others)
+
+
+def calls(accused: Accused, root: Root) -> tuple[str, ...]:
+    """What its callers' calls say of a service, where they fail."""
+    kind, key = entity_of(root)
+    told = accused.calls.get(key, ()) if kind == "service" else ()
+    return tuple(f"{c.failed:.0%} of {c.caller}'s calls to {c.callee} fail (Prometheus)." for c in told[:_NAMED])
 
 
 def _place(root: Root) -> str:

@@ -14,6 +14,7 @@ from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
     AnyEvent,
+    CallsMeasured,
     Commanded,
     Configured,
     Learned,
@@ -71,12 +72,18 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             correlate.learn(state.book, event.facts, at)
             health.learn(state.health, event.facts, at, state.policy.health)
             state.dirty = True
+        case CallsMeasured():
+            if event.lost:
+                state.book.calls.clear()
+            correlate.measure(state.book, event.rates, at, state.policy.correlate)
+            state.dirty = True
         case ViewChanged():
             state.view = event.view
         case Configured():
             _configure(state, event)
         case Started():
             state.life = event.life
+            state.book.calls.clear()
             state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
         case LeaseChanged():
             gained = event.held and not (state.lease_held and state.epoch == event.epoch)

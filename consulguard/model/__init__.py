@@ -21,6 +21,7 @@ from consulguard.model.incident import (
     Trouble,
 )
 from consulguard.model.mesh import (
+    CallRate,
     EdgeFact,
     EdgesFact,
     Fact,
@@ -70,6 +71,7 @@ __all__ = [
     "Alternative",
     "Approval",
     "Attempt",
+    "CallRate",
     "Caller",
     "Considered",
     "Decision",

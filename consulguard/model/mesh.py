@@ -190,3 +190,11 @@ class EdgesFact(Value, frozen=True, kw_only=True, tag_field="fact", tag=True):
 
 
 Fact = ServiceFact | NodeFact | EdgesFact
+
+
+class CallRate(Value, frozen=True, kw_only=True):
+    """How one service's calls to another fare; services by the names they are measured under."""
+
+    caller: str
+    callee: str
+    failed: float | None  # share of the calls that fail, 0..1; None: not measured any more

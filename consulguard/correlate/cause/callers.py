@@ -75,7 +75,8 @@ class Judge:
         key = (service, own, since)
         found = self._seen.get(key)
         if found is None:
-            found = self._seen[key] = self._told(service, own, since) if scene.checked(service) else 0.0
+            told = self._told(service, own, since) if scene.checked(service) else 0.0
+            found = self._seen[key] = told + self._asked(service, since)
         return found
 
     def _told(self, service: str, own: bool, since: float) -> float:
@@ -96,6 +97,13 @@ class Judge:
         full -= log(excuse)
         part = some / (len(units) + silent) / excuse
         return log(sees * ((1 - w.partial) * exp(min(full, 300.0)) + w.partial * part) + 1 - sees)
+
+    def _asked(self, service: str, since: float) -> float:
+        """What its callers' calls say, where they are measured: a check that is not shallow."""
+        if (asked := self.scene.asked.get(service)) is None:
+            return 0.0
+        ratio = self.quiet(self.scene.now - since) if asked.ratio is None else exp(asked.ratio)
+        return log(self.w.sees_calls * ratio + 1 - self.w.sees_calls)
 
     # ---- the callers
 

@@ -18,6 +18,7 @@ class Layout:
         self._size: dict[str, int] = {}
         self._checked: dict[str, bool] = {}
         self._calm: dict[str, dict[float, int]] = {}
+        self._named: dict[str, str] | None = None
 
     def units(self, node: str) -> dict[str, int]:
         """Service -> its units on the node."""
@@ -40,6 +41,15 @@ class Layout:
             found = fact is not None and (not known or any(i.checks for i in fact.instances or ()))
             self._checked[service] = found
         return found
+
+    def named(self, name: str) -> str:
+        """The service of this name; empty where there is none, or more than one."""
+        if self._named is None:
+            self._named = {}
+            for key, fact in self.graph.services.items():
+                mine = fact.target.service
+                self._named[mine] = "" if mine in self._named else key
+        return self._named.get(name, "")
 
     def trusts(self, service: str) -> dict[float, int]:
         """How many checked callers lean on the service, by the trust of their edges."""

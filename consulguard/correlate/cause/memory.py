@@ -1,4 +1,4 @@
-"""What is remembered of each check's past: its last flips, for a quarter of an hour."""
+"""What is remembered of each check's past, and of calls: the last flips, for a quarter of an hour."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from consulguard.model import Observation, Status, Target
+from consulguard.model import CallRate, Observation, Status, Target
 
 KEEP_S = 900.0  # a check that has passed for this long is forgotten
 MOST = 32  # flips kept per check
+CALLS_MAX = 20_000  # pairs of caller and callee
 PLANNED = 3
 _LEVEL = {
     Status.PASSING: 0,
@@ -20,11 +21,9 @@ _LEVEL = {
 }
 
 
-class Trail(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One check's last flips, the oldest first: (seconds, 0 passing, 1 warning, 2 critical, 3 planned)."""
+class Flips(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The last flips, the oldest first: (seconds, 0 passing, 1 warning, 2 critical, 3 planned)."""
 
-    target: Target
-    check: str
     flips: list[tuple[float, int]]
 
     def see(self, at: float, level: int) -> None:
@@ -33,6 +32,21 @@ class Trail(msgspec.Struct, kw_only=True, omit_defaults=True):
         if now != level:
             self.flips.append((max(at, last), level))
             del self.flips[:-MOST]
+
+
+class Trail(Flips, kw_only=True, omit_defaults=True):
+    """One check's past."""
+
+    target: Target
+    check: str
+
+
+class Call(Flips, kw_only=True, omit_defaults=True):
+    """How one service's calls to another have fared; services by the names they are measured under."""
+
+    caller: str
+    callee: str
+    failed: float  # the share that fails, as last told
 
 
 def notice(trails: dict[str, Trail], looks: Iterable[Observation]) -> None:
@@ -52,3 +66,24 @@ def forget(trails: dict[str, Trail], now: float) -> None:
     old = [key for key, t in trails.items() if t.flips[-1][1] in (0, PLANNED) and t.flips[-1][0] < now - KEEP_S]
     for key in old:
         del trails[key]
+
+
+def calls_fail(failed: float, failing: float, was: bool) -> bool:
+    """Whether calls count as failing: from the share ``failing`` on, and then down to half of it."""
+    return failed >= (failing / 2 if was else failing)
+
+
+def hear(calls: dict[str, Call], rates: Iterable[CallRate], now: float, failing: float) -> None:
+    """Take measured calls in, seconds since 1970. ``failing``: the share of failed calls that counts."""
+    for rate in rates:
+        key = f"{rate.caller}\t{rate.callee}"
+        call = calls.get(key)
+        if rate.failed is None:
+            calls.pop(key, None)
+            continue
+        level = 2 * calls_fail(rate.failed, failing, call is not None and call.flips[-1][1] > 0)
+        if call is not None:
+            call.see(now, level)
+            call.failed = rate.failed
+        elif len(calls) < CALLS_MAX:
+            calls[key] = Call(caller=rate.caller, callee=rate.callee, failed=rate.failed, flips=[(now, level)])

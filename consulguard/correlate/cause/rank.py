@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from consulguard.correlate.cause.callers import Judge
 from consulguard.correlate.cause.ground import node_score, zone_score
-from consulguard.correlate.cause.memory import Trail
+from consulguard.correlate.cause.memory import Call, Trail
 from consulguard.correlate.cause.scene import Scene
 from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
@@ -41,8 +41,10 @@ class Verdict(NamedTuple):
     known: bool  # False: we do not know
 
 
-def suspects(graph: Graph, trails: Iterable[Trail], now: float, w: Weights = WEIGHTS) -> Verdict:
-    scene = Scene(graph, trails, now, w)
+def suspects(
+    graph: Graph, trails: Iterable[Trail], now: float, w: Weights = WEIGHTS, calls: Iterable[Call] = ()
+) -> Verdict:
+    scene = Scene(graph, trails, now, w, calls)
     if not scene.onset and not scene.dead:
         return Verdict((), 1.0, False)
     judge = Judge(scene)

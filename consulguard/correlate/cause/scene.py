@@ -7,12 +7,12 @@ service on the same node speaks for itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import exp, log
 from typing import NamedTuple
 
 from consulguard.correlate.cause.layout import layout
-from consulguard.correlate.cause.memory import PLANNED, Trail
+from consulguard.correlate.cause.memory import PLANNED, Call, Trail
 from consulguard.correlate.cause.rolling import odds
 from consulguard.correlate.cause.trail import Sign, read
 from consulguard.correlate.cause.weights import Weights
@@ -35,8 +35,17 @@ class Unit(NamedTuple):
     blips: tuple[tuple[float, float, bool], ...]
 
 
+class Asked(NamedTuple):
+    """What its callers' calls say of a service. ``ratio``: as a check's sign; None: none of them fails."""
+
+    ratio: float | None
+    onset: float
+
+
 class Scene:
-    def __init__(self, graph: Graph, trails: Iterable[Trail], now: float, w: Weights) -> None:
+    def __init__(
+        self, graph: Graph, trails: Iterable[Trail], now: float, w: Weights, calls: Iterable[Call] = ()
+    ) -> None:
         self.graph, self.now, self.w = graph, now, w
         self.layout = layout(graph)
         self.units: dict[str, list[Unit]] = {}  # service -> its units with signs
@@ -52,6 +61,10 @@ class Scene:
             moments = [u.onset for u in units if max(u.own, u.deps) > _TELLING]
             if moments:
                 self.onset[service] = min(moments)
+        self.asked = _asked(self.layout.named, calls, now, w)
+        for service, asked in self.asked.items():
+            if asked.ratio is not None and asked.ratio > _TELLING:
+                self.onset[service] = min(asked.onset, self.onset.get(service, asked.onset))
         self.depth = self._around()
         self._callers = self._told_callers()
         self._calm: dict[str, dict[float, int]] = {}
@@ -147,6 +160,30 @@ class Scene:
 
     def _dead_of(self, service: str) -> list[str]:
         return self._frozen.get(service, [])
+
+
+def _asked(named: Callable[[str], str], calls: Iterable[Call], now: float, w: Weights) -> dict[str, Asked]:
+    """By service. Whose calls fail wherever they go may be at fault itself: that says less of whom it calls."""
+    told: dict[str, list[tuple[str, Sign | None]]] = {}
+    well: set[str] = set()  # callers some of whose calls succeed
+    for call in calls:
+        caller, callee = named(call.caller), named(call.callee)
+        if caller and callee and caller != callee:
+            sign = read(call.flips, now, w)
+            told.setdefault(callee, []).append((caller, sign))
+            if sign is None or not sign.bad:
+                well.add(caller)
+    found: dict[str, Asked] = {}
+    for callee, signs in told.items():
+        bad = [(caller, s, s.ratio) for caller, s in signs if s is not None and s.ratio is not None]
+        if not bad:
+            if all(s is None for _, s in signs):
+                found[callee] = Asked(None, now)
+            continue
+        sure = len(bad) > 1 or bad[0][0] in well
+        best = max(ratio for _, _, ratio in bad) + (w.several if len(bad) > 1 else 0.0)
+        found[callee] = Asked(min(best, w.bound if sure else w.calls_alone), min(s.onset for _, s, _ in bad))
+    return found
 
 
 def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]]) -> dict[str, float]:

@@ -76,6 +76,8 @@ def _phases(flips: Sequence[Flip], now: float) -> tuple[list[_Phase], int]:
             joined.append((at, bad))
     if joined and not joined[0][1]:
         joined = joined[1:]
+    if not joined:
+        return [], worst
     ends = [at for at, _ in joined[1:]] + [now]
     count = len(joined)
     return [

@@ -41,6 +41,9 @@ class Weights(NamedTuple):
     partial: float = 0.0656  # a fault of some of the service's units only
     strays: float = 0.107  # a unit that stands while its service is broken
     delay_s: float = 48.8  # until a fault is seen, mean
+    # calls as they are measured; believed, not fitted: no recorded faults hold them
+    sees_calls: float = 0.9  # a service that is broken, or needs what is, fails its callers' calls
+    calls_alone: float = 1.5  # log: where all that one caller calls fails, it may be the caller
     # edges: how strongly callers lean on one callee, and how often so
     leans: tuple[tuple[float, float], ...] = ((0.05, 0.1), (0.35, 0.2), (0.67, 0.5), (0.8, 0.2))
     early_s: float = 30  # an effect may be seen this much before its cause
