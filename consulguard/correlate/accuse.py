@@ -6,12 +6,12 @@ incident stays so down to ``_STAYS``, and while its evidence is too old to be ju
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from consulguard.correlate.cause.layout import layout
-from consulguard.correlate.cause.memory import Call, Trail
+from consulguard.correlate.cause.memory import NONE, Call, Change, Hints, Trail
 from consulguard.correlate.cause.rank import Entity, Verdict, suspects
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key
@@ -28,11 +28,11 @@ _MOST = 3  # alternatives told
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is remembered: the checks' trails, how calls fare, and the roots that open incidents name."""
+    """What is remembered: the checks' trails, what else is known, and the roots that open incidents name."""
 
     trails: Mapping[str, Trail]
     standing: frozenset[Entity] = frozenset()
-    calls: Mapping[str, Call] = field(default_factory=dict)
+    hints: Hints = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Accused:
     firm: tuple[Entity, ...] = ()  # accused, the likeliest first
     standing: frozenset[Entity] = frozenset()  # roots of open incidents
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)  # service -> those to it that fail
+    changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by service
 
     def services(self, seen: Survey) -> list[str]:
         """Those that look well themselves."""
@@ -98,11 +99,12 @@ NOTHING = Accused()
 
 
 def accuse(graph: Graph, past: Past, at: datetime) -> Accused:
-    verdict = suspects(graph, past.trails.values(), at.timestamp(), calls=past.calls.values())
+    verdict = suspects(graph, past.trails.values(), at.timestamp(), hints=past.hints)
     chances = {(s.kind, s.key): s.chance for s in verdict.suspects}
     firm = [e for e, chance in chances.items() if chance >= (_STAYS if e in past.standing else _ENOUGH)]
     firm += [e for e in sorted(past.standing) if e not in chances]
-    return Accused(verdict, chances, tuple(firm), past.standing, _failing(graph, past.calls.values()))
+    calls = _failing(graph, past.hints.calls.values())
+    return Accused(verdict, chances, tuple(firm), past.standing, calls, past.hints.changes)
 
 
 def _failing(graph: Graph, calls: Iterable[Call]) -> dict[str, tuple[Call, ...]]:

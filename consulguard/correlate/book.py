@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from consulguard.correlate.cause.memory import Call, Trail, hear, notice
+from consulguard.correlate.cause.changes import notice_changes
+from consulguard.correlate.cause.memory import Call, Change, Trail, hear, notice
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, service_key
 from consulguard.model import CallRate, Fact, Incident, IncidentState, Observation
@@ -29,6 +30,7 @@ class Book(msgspec.Struct, kw_only=True):
     failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
     trails: dict[str, Trail] = {}  # check -> its last flips, where the policy infers
     calls: dict[str, Call] = {}  # how services' calls to others fare, where that is measured
+    changes: dict[str, list[Change]] = {}  # service -> what was changed of it, for a while
     at: datetime | None = None  # the last update
     shelf: dict[str, list[str]] = {}  # closed by a person -> what failed then and has not passed since
     pending: bool = False  # an update was put off because the last one was too recent
@@ -36,7 +38,9 @@ class Book(msgspec.Struct, kw_only=True):
 
 def learn(book: Book, facts: Iterable[Fact], at: datetime) -> None:
     """Take facts about the mesh in. ``at`` is the event's moment; each fact carries that of its reading."""
-    book.graph.learn(facts)
+    for fact in facts:
+        notice_changes(book.changes, book.graph, fact, at.timestamp())
+        book.graph.learn((fact,))
 
 
 def open_incidents(book: Book) -> list[Incident]:

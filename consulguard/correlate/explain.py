@@ -11,7 +11,7 @@ from consulguard.correlate.index import Edge
 from consulguard.correlate.inhibit import Cause, Findings, Reach
 from consulguard.correlate.keys import root_of, service_key
 from consulguard.correlate.survey import Survey
-from consulguard.correlate.why import Case, Crowd, calls, compared, confidence, doubts, sentences
+from consulguard.correlate.why import Case, Crowd, compared, confidence, doubts, hints, sentences
 from consulguard.model import Explanation, Member, Role, State, Trouble
 
 AT_RISK_MAX = 50  # services listed as at risk, the nearest ones
@@ -46,7 +46,7 @@ def explain(
                 why=(
                     *doubts(accused, roots[key]),
                     *sentences(graph, seen, found, case),
-                    *calls(accused, roots[key]),
+                    *hints(accused, roots[key], cause.onset),
                     *compared(others),
                 ),
                 alternatives=others,

@@ -24,7 +24,8 @@ import msgspec
 from consulguard.correlate.accuse import Past, standing
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import ACTIVE, Book, open_incidents
-from consulguard.correlate.cause.memory import forget
+from consulguard.correlate.cause.changes import forget_changes
+from consulguard.correlate.cause.memory import Hints, forget
 from consulguard.correlate.coverage import Coverage
 from consulguard.correlate.hands import again
 from consulguard.correlate.keys import incident_id, root_key
@@ -57,7 +58,9 @@ def update(book: Book, troubles: Mapping[str, Trouble], at: datetime, policy: Co
 
 def _past(book: Book, at: datetime) -> Past:
     forget(book.trails, at.timestamp())
-    return Past(book.trails, standing(incident.root for incident in open_incidents(book)), book.calls)
+    forget_changes(book.changes, at.timestamp())
+    roots = standing(incident.root for incident in open_incidents(book))
+    return Past(book.trails, roots, Hints(book.calls, book.changes))
 
 
 def _failing_services(book: Book, coverage: Coverage) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from consulguard.correlate.accuse import Accused, entity_of
+from consulguard.correlate.cause.weights import WEIGHTS
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.index import Edge
 from consulguard.correlate.inhibit import Cause, Findings, Reach
@@ -131,11 +132,18 @@ def compared(others: Iterable[Alternative]) -> tuple[str, ...]:
     return tuple(f"Also considered: {_place(o.root)} ({o.confidence:.0%}): {o.why}." for o in others)
 
 
-def calls(accused: Accused, root: Root) -> tuple[str, ...]:
-    """What its callers' calls say of a service, where they fail."""
+def hints(accused: Accused, root: Root, onset: datetime) -> tuple[str, ...]:
+    """What speaks against a service besides checks: calls to it fail, it was changed shortly before."""
     kind, key = entity_of(root)
-    told = accused.calls.get(key, ()) if kind == "service" else ()
-    return tuple(f"{c.failed:.0%} of {c.caller}'s calls to {c.callee} fail (Prometheus)." for c in told[:_NAMED])
+    if kind != "service":
+        return ()
+    calls = [
+        f"{c.failed:.0%} of {c.caller}'s calls to {c.callee} fail (Prometheus)."
+        for c in accused.calls.get(key, ())
+    ]
+    since = onset.timestamp()
+    recent = [c for c in accused.changes.get(key, ()) if since - WEIGHTS.changed_s <= c.at <= since]
+    return (*calls[:_NAMED], *(f"{since - c.at:.0f} s before, {c.what}." for c in recent))
 
 
 def _place(root: Root) -> str:

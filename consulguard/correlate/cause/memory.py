@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -47,6 +48,24 @@ class Call(Flips, kw_only=True, omit_defaults=True):
     caller: str
     callee: str
     failed: float  # the share that fails, as last told
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Something of a service was changed."""
+
+    at: float  # seconds since 1970
+    what: str  # a clause: "its tags changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known besides the checks."""
+
+    calls: Mapping[str, Call] = field(default_factory=dict)
+    changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by service, the oldest first
+
+
+NONE = Hints()
 
 
 def notice(trails: dict[str, Trail], looks: Iterable[Observation]) -> None:

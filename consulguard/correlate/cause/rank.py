@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from consulguard.correlate.cause.callers import Judge
 from consulguard.correlate.cause.ground import node_score, zone_score
-from consulguard.correlate.cause.memory import Call, Trail
+from consulguard.correlate.cause.memory import NONE, Hints, Trail
 from consulguard.correlate.cause.scene import Scene
 from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
@@ -42,9 +42,9 @@ class Verdict(NamedTuple):
 
 
 def suspects(
-    graph: Graph, trails: Iterable[Trail], now: float, w: Weights = WEIGHTS, calls: Iterable[Call] = ()
+    graph: Graph, trails: Iterable[Trail], now: float, w: Weights = WEIGHTS, hints: Hints = NONE
 ) -> Verdict:
-    scene = Scene(graph, trails, now, w, calls)
+    scene = Scene(graph, trails, now, w, hints)
     if not scene.onset and not scene.dead:
         return Verdict((), 1.0, False)
     judge = Judge(scene)
@@ -83,7 +83,12 @@ def _service(judge: Judge, service: str) -> tuple[float, frozenset[str]]:
     """Its score, and whom its story touches."""
     since = _since(judge, service)
     tree = judge.explain({service: since})
-    return _prior(judge) + judge.seen(service, True, since) + tree.edges[service], frozenset(tree.order)
+    return _prior(judge) + _itself(judge, service, since) + tree.edges[service], frozenset(tree.order)
+
+
+def _itself(judge: Judge, service: str, since: float | None) -> float:
+    """What its own checks say, and that it was changed."""
+    return judge.seen(service, True, since) + judge.w.changed * judge.scene.changed(service, since)
 
 
 def _since(judge: Judge, service: str) -> float | None:
@@ -173,4 +178,4 @@ def _best(order: list[Entity], scores: Scores, most: int) -> list[Entity]:
 def _pair(judge: Judge, a: str, b: str) -> float:
     sources = {a: _since(judge, a), b: _since(judge, b)}
     tree = judge.explain(sources)
-    return _prior(judge) + sum(judge.seen(s, True, t) + tree.edges[s] for s, t in sources.items())
+    return _prior(judge) + sum(_itself(judge, s, t) + tree.edges[s] for s, t in sources.items())

@@ -12,7 +12,7 @@ from math import exp, log
 from typing import NamedTuple
 
 from consulguard.correlate.cause.layout import layout
-from consulguard.correlate.cause.memory import PLANNED, Call, Trail
+from consulguard.correlate.cause.memory import NONE, PLANNED, Call, Hints, Trail
 from consulguard.correlate.cause.rolling import odds
 from consulguard.correlate.cause.trail import Sign, read
 from consulguard.correlate.cause.weights import Weights
@@ -43,9 +43,7 @@ class Asked(NamedTuple):
 
 
 class Scene:
-    def __init__(
-        self, graph: Graph, trails: Iterable[Trail], now: float, w: Weights, calls: Iterable[Call] = ()
-    ) -> None:
+    def __init__(self, graph: Graph, trails: Iterable[Trail], now: float, w: Weights, hints: Hints = NONE) -> None:
         self.graph, self.now, self.w = graph, now, w
         self.layout = layout(graph)
         self.units: dict[str, list[Unit]] = {}  # service -> its units with signs
@@ -61,7 +59,8 @@ class Scene:
             moments = [u.onset for u in units if max(u.own, u.deps) > _TELLING]
             if moments:
                 self.onset[service] = min(moments)
-        self.asked = _asked(self.layout.named, calls, now, w)
+        self.asked = _asked(self.layout.named, hints.calls.values(), now, w)
+        self._changes = hints.changes
         for service, asked in self.asked.items():
             if asked.ratio is not None and asked.ratio > _TELLING:
                 self.onset[service] = min(asked.onset, self.onset.get(service, asked.onset))
@@ -146,6 +145,12 @@ class Scene:
         """The odds that the service is being restarted unit by unit, rather than left alone."""
         units = self.units.get(service, ())
         return odds([u.blips for u in units], self.w) if len(units) > 1 else 0.0
+
+    def changed(self, service: str, since: float | None) -> bool:
+        """Whether it was changed shortly before it failed, if it did at ``since``."""
+        told = self._changes.get(service, ())
+        moment = self.now if since is None else since
+        return any(moment - self.w.changed_s <= c.at <= moment + self.w.early_s for c in told)
 
     def checked(self, service: str) -> bool:
         """Whether anything would show if the service were broken."""

@@ -57,6 +57,8 @@ class Weights(NamedTuple):
     service: float = -1.7
     node: float = -4.69
     zone: float = -7
+    changed: float = 1.1  # of a service that was changed shortly before; believed, not fitted
+    changed_s: float = 600  # how shortly
     second: float = -1.57  # a second cause at the same time
     # answers
     doubt: float = 0.35  # below this chance that anybody is to blame: we do not know

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from consulguard.correlate import Book, blame, learn, measure, remember
 from consulguard.correlate.accuse import Past
+from consulguard.correlate.cause.memory import Hints
 from consulguard.model import CallRate, Explanation, Observation, Status, Trouble
 from consulguard.policy import CorrelatePolicy
 from hypothesis import given
@@ -34,7 +35,7 @@ def judged(*rates: CallRate, since: float = 5, again: tuple[CallRate, ...] = ())
     book, found = shop_fails()
     measure(book, rates, at(since), INFER)
     measure(book, again, at(since + 15), INFER)
-    (one,) = blame(book.graph, found, at(90), INFER, Past(book.trails, calls=book.calls))
+    (one,) = blame(book.graph, found, at(90), INFER, Past(book.trails, hints=Hints(book.calls)))
     return one
 
 
@@ -82,7 +83,7 @@ def test_failing_calls_alone_open_no_incident() -> None:
     book = Book()
     learn(book, SHOP, at(0))
     measure(book, [rate("shop", "db", 0.9)], at(5), INFER)
-    assert blame(book.graph, {}, at(90), INFER, Past(book.trails, calls=book.calls)) == ()
+    assert blame(book.graph, {}, at(90), INFER, Past(book.trails, hints=Hints(book.calls))) == ()
 
 
 names = st.sampled_from(["shop", "db", "mail", "nobody"])

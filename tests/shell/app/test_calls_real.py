@@ -38,9 +38,7 @@ def configuration(folder: Path, consul: str, prometheus: str) -> Any:
 
 def register(consul: str, name: str) -> None:
     check = {"CheckID": name, "Name": "ttl", "TTL": "1h", "Status": "passing"}
-    raw(
-        consul, "PUT", "/v1/agent/service/register", {"Name": name, "ID": name, "Port": 1, "Checks": [check]}
-    )
+    raw(consul, "PUT", "/v1/agent/service/register", {"Name": name, "ID": name, "Port": 1, "Checks": [check]})
 
 
 async def test_calls_accuse_a_service_whose_own_check_passes(
