@@ -1,21 +1,32 @@
-"""``python -m bench [detect|storm|decode|runs|acknowledge ...] [--seconds N] [--size tiny|small|large]``."""
+"""``python -m bench [detect|storm|decode|runs|acknowledge|correlation ...] [--seconds N] [--size tiny|small|large]``.
+
+``python -m bench correlation --help`` tells the options it has when it is called by itself. Ends with 1 when a bench
+says that what it measured is not good enough.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 
 from bench import acknowledge, decode, detect, runs, storm
+from bench.correlation import main as correlation
 
-BENCHES = {
+BENCHES: dict[str, Callable[..., bool | None]] = {
     "detect": detect.main,
     "storm": storm.main,
     "decode": decode.main,
     "runs": runs.main,
     "acknowledge": acknowledge.main,
+    "correlation": correlation.main,
 }
+OPTIONS = {"correlation": correlation.alone}  # called by itself, a bench may have options of its own
 
 
 def main() -> None:
+    if len(sys.argv) > 1 and sys.argv[1] in OPTIONS:
+        raise SystemExit(not OPTIONS[sys.argv[1]](sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; none: all")
     parser.add_argument("--seconds", type=float, help="length of each measuring window")
@@ -23,10 +34,12 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in BENCHES]:
         parser.error(f"unknown bench: {', '.join(unknown)}")
+    kept = True
     for name in given.names or BENCHES:
         size = given.size or ("large" if name == "storm" else "small")
-        BENCHES[name](size, given.seconds)
+        kept = BENCHES[name](size, given.seconds) is not False and kept
         print(flush=True)
+    raise SystemExit(not kept)
 
 
 if __name__ == "__main__":

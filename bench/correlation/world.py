@@ -1,0 +1,145 @@
+"""A mesh with its hidden physics: what callers really lean on and how much, and how each check behaves.
+
+The topology that a ranker is shown has some edges too many and some too few, and says nothing of strengths.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from bench.correlation.meshes import LARGE, calls_of
+
+MISSING, FALSE = 0.05, 0.05  # of the edges that are shown
+UNCHECKED = 0.1  # of the services
+ZONES = 3
+VARIANTS = 4  # physics and placings of one small mesh; a large one has one
+
+
+class Edge(NamedTuple):
+    """What a caller suffers when the callee is broken."""
+
+    strength: float  # the chance that it suffers at all
+    delay_s: float  # mean time until it does
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How one check of each instance of a service behaves; thresholds as Consul names them."""
+
+    name: str
+    every_s: float
+    failures_before_critical: int
+    success_before_passing: int
+    own: float  # the chance that it sees a fault of the service itself
+    deps: float  # ... that it sees that the service suffers from another
+    soft: bool = False  # it warns rather than being critical
+    ttl_s: float = 0.0  # of a TTL check, which the service beats every ``every_s``
+
+
+@dataclass(slots=True)
+class World:
+    id: str
+    topology: dict[str, Any]  # as rankers are shown it
+    edges: dict[tuple[str, str], Edge]  # (caller, callee), the true ones
+    checks: dict[str, list[Check]]  # by service; empty: unchecked
+    noise_rate: float  # blips of a healthy check, per second
+    callers: dict[str, list[str]] = field(default_factory=dict)
+    units: dict[str, list[str]] = field(default_factory=dict)  # service -> instances
+    hosted: dict[str, list[str]] = field(default_factory=dict)  # node -> instances
+
+
+@lru_cache(maxsize=64)
+def world(mesh: str, variant: int, seed: int) -> World:
+    dice = random.Random(f"world/{mesh}/{variant}/{seed}")
+    calls = calls_of(mesh)
+    services = list(calls)
+    true = [(caller, callee) for caller, callees in calls.items() for callee in callees]
+    checks = {s: [] if dice.random() < UNCHECKED else _checks(dice) for s in services}
+    large = mesh in LARGE
+    topology = {
+        "services": services,
+        "edges": _shown(dice, services, true),
+        "unchecked": [s for s in services if not checks[s]],
+        **_placed(dice, services, large),
+    }
+    made = World(
+        id=f"{mesh}.{variant}",
+        topology=topology,
+        edges={edge: _edge(dice) for edge in true},
+        checks=checks,
+        noise_rate=1 / 86_400 if large else 1 / dice.uniform(3_600, 40_000),
+    )
+    for caller, callee in true:
+        made.callers.setdefault(callee, []).append(caller)
+    for instance, service in topology["instances"].items():
+        made.units.setdefault(service, []).append(instance)
+        made.hosted.setdefault(topology["nodes"][instance], []).append(instance)
+    return made
+
+
+def _edge(dice: random.Random) -> Edge:
+    """Half of the calls cannot be done without, some partly, some are cached or made aside."""
+    kind = dice.random()
+    if kind < 0.5:
+        strength = dice.uniform(0.8, 1.0)
+    elif kind < 0.8:
+        strength = dice.uniform(0.35, 0.8)
+    else:
+        strength = dice.uniform(0.02, 0.3)
+    return Edge(strength, dice.uniform(0.5, 15.0))
+
+
+def _shown(dice: random.Random, services: list[str], true: list[tuple[str, str]]) -> list[list[str]]:
+    shown = [list(edge) for edge in true if dice.random() >= MISSING]
+    known = set(true)
+    for _ in range(round(FALSE * len(true))):
+        edge = (dice.choice(services), dice.choice(services))
+        if edge[0] != edge[1] and edge not in known:
+            known.add(edge)
+            shown.append(list(edge))
+    return sorted(shown)
+
+
+def _placed(dice: random.Random, services: list[str], large: bool) -> dict[str, Any]:
+    sizes = {s: dice.choice((1, 1, 2) if large else (1, 2, 2, 3, 4)) for s in services}
+    count = max(4, sum(sizes.values()) // 6)
+    nodes = [f"node-{n:04}" for n in range(count)]
+    instances, where = {}, {}
+    for service in services:
+        for n, node in enumerate(dice.sample(nodes, sizes[service])):
+            instances[f"{service}-{n}"] = service
+            where[f"{service}-{n}"] = node
+    zones = {node: f"zone-{n % ZONES}" for n, node in enumerate(nodes)}
+    return {"instances": instances, "nodes": where, "zones": zones}
+
+
+def _checks(dice: random.Random) -> list[Check]:
+    found = [_check(dice, dice.choices(("http", "health", "tcp", "grpc", "ttl"), (45, 15, 15, 15, 10))[0])]
+    if dice.random() < 0.25:
+        found.append(_check(dice, "tcp" if found[0].name != "tcp" else "http"))
+    return found
+
+
+def _check(dice: random.Random, name: str) -> Check:
+    """``http`` asks a page that needs everything, ``health`` one that needs little, ``tcp`` only knocks."""
+    own, deps = {
+        "http": (0.95, 0.85),
+        "health": (0.8, 0.3),
+        "tcp": (0.5, 0.05),
+        "grpc": (0.9, 0.5),
+        "ttl": (0.6, 0.2),
+    }[name]
+    every = 10.0 if name == "ttl" else dice.choice((5.0, 10.0, 10.0, 15.0, 30.0))
+    return Check(
+        name=name,
+        every_s=every,
+        failures_before_critical=0 if name == "ttl" else dice.choice((0, 0, 1, 2)),
+        success_before_passing=0 if name == "ttl" else dice.choice((0, 0, 1, 2)),
+        own=own,
+        deps=deps,
+        soft=name == "health" and dice.random() < 0.4,
+        ttl_s=30.0 if name == "ttl" else 0.0,
+    )
