@@ -1,7 +1,7 @@
-"""``python -m bench [detect|storm|decode|runs|acknowledge|correlation ...] [--seconds N] [--size tiny|small|large]``.
+"""``python -m bench [detect|storm|decode|runs|acknowledge|correlation ...] [--seconds N] [--size SIZE]``.
 
-``python -m bench correlation --help`` tells the options it has when it is called by itself. Ends with 1 when a bench
-says that what it measured is not good enough.
+``python -m bench correlation --help`` tells the options it has when it is called by itself. Ends with 1 when a
+bench says that what it measured is not good enough.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 * first to fail: what fails for the longest
 * no failing dependency: what Alertmanager's inhibition rules do; the earlier first
 * PageRank, personalised, from caller to callee among what fails (L. Wu et al., "MicroRCA", NOMS 2020)
-* set cover: greedy, by the share of what a cause would break that is broken (R. Kompella et al., "SCORE", NSDI 2005)
-* codebook: the nearest code by weighted distance (S. Yemini et al., "High speed and robust event correlation", 1996)
+* set cover: greedy, by the share of what a cause would break that is broken (R. Kompella et al., NSDI 2005)
+* codebook: the nearest code by weighted distance (S. Yemini et al., "High speed and robust event correlation",
+  IEEE Communications Magazine 1996)
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def set_cover(topology: Topology, events: Events, now: float) -> Ranking:
     bad, mesh = failing(events, now), links(topology)
     covers = {c: set(_effects(c, mesh)) for c in _candidates(bad, mesh)}
     hit = {c: len(cover & bad.keys()) / len(cover) for c, cover in covers.items()}
-    left, order = set(bad), []
+    left = set(bad)
+    order: list[str] = []
     while left and len(order) < _PICKS:
         open_ = [c for c in covers if c not in order]
         best = max(open_, key=lambda c: (len(covers[c] & left) * hit[c], c in bad), default=None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import nan, sqrt
 from statistics import fmean, stdev
 
@@ -126,7 +127,7 @@ def beaten(rows: Sequence[Row], rule: str, of: Callable[[Answer], float]) -> tup
 def reliability(rows: Sequence[Row], name: str) -> list[tuple[float, float, int, float, float]]:
     """By bin of confidence: from, to, how many answers, mean confidence, share that is right."""
     found = []
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         told = [a for a in (row.answers[name] for row in rows) if a.answered and _within(a.chance, low, high)]
         if told:
             found.append((low, high, len(told), fmean(a.chance for a in told), fmean(a.right for a in told)))

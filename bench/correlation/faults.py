@@ -123,14 +123,12 @@ def _suffer(world: World, dice: random.Random, fault: Fault, service: str, since
 
 
 def merged(first: Fault, second: Fault) -> Fault:
-    """Both at once; a service suffers from the first that reaches it."""
+    """Both at once."""
     both = Fault(
         services=first.services + second.services,
         hidden=first.hidden + second.hidden,
         blamed=first.blamed | second.blamed,
-        suffers={
-            s: min(f.suffers.get(s, inf) for f in (first, second)) for s in [*first.suffers, *second.suffers]
-        },
+        suffers=first.suffers | second.suffers,
     )
     for fault in (first, second):
         for key, ills in fault.ills.items():
@@ -140,7 +138,7 @@ def merged(first: Fault, second: Fault) -> Fault:
 
 def pick(world: World, dice: random.Random, fits: Callable[[str], bool]) -> str | None:
     """A service to break: three times in four one that somebody calls."""
-    every = [s for s in world.topology["services"] if fits(s)]
+    every: list[str] = [s for s in world.topology["services"] if fits(s)]
     called = [s for s in every if s in world.callers]
     if not every:
         return None

@@ -48,9 +48,7 @@ def _tables(rows: Sequence[Row]) -> list[str]:
 def _given(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench correlation")
     parser.add_argument("--size", choices=CASES, default="small")
-    parser.add_argument(
-        "--cases", type=int, metavar="N", help="how many; of a size: tiny 30, small 600, large 6,000"
-    )
+    parser.add_argument("--cases", type=int, metavar="N", help="how many; tiny: 30, small: 600, large: 6,000")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this, again for more")
     parser.add_argument("--mesh", action="append", choices=NAMES, help="only this, again for more")

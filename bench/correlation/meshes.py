@@ -82,7 +82,8 @@ order: station order-mongo
 order-other: station order-other-mongo
 payment: payment-mongo
 preserve: contacts security assurance food consign user station travel ticketinfo seat order notification
-preserve-other: contacts security assurance food consign user station travel2 ticketinfo seat order-other notification
+preserve-other: contacts security assurance food consign user station travel2 ticketinfo seat order-other
+preserve-other: notification
 price: price-mongo
 rebook: order order-other travel travel2 seat train route station inside-payment
 route: route-mongo

@@ -60,7 +60,7 @@ def cases(count: int, seed: int = 0, kinds: Sequence[str] = KINDS, meshes: Seque
 
 
 def case(mesh: World, kind: str, dice: random.Random, name: str = "") -> Case | None:
-    """One case of this kind; of a fault something shows at its ``now``. None where it never does, or hardly ever."""
+    """One case of this kind; of a fault something shows at its ``now``. None where it hardly ever does."""
     wanted = dice.choice((1, 2)) if kind == "hidden" else 1  # callers of a hidden root that fail
     for n in range(TRIES):
         least = wanted if 2 * n < TRIES else 1
@@ -121,7 +121,7 @@ def _background(
     checked = [s for s in mesh.topology["services"] if mesh.checks[s]]
 
     def one() -> str:
-        found = dice.choice([s for s in checked if s not in busy] or checked)
+        found: str = dice.choice([s for s in checked if s not in busy] or checked)
         busy.add(found)
         return found
 

@@ -51,7 +51,7 @@ def links(topology: Topology) -> Links:
 def failing(events: Events, now: float) -> dict[str, float]:
     """Entity -> since when it fails; warnings count only where nothing is critical. Planned work is left out."""
     last: dict[tuple[str, str, str], Mapping[str, Any]] = {}
-    planned = set()
+    planned: set[tuple[str, str]] = set()
     for event in events:
         if event["t"] > now:
             continue

@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consulguard.correlate import Graph, Suspect, Trail, suspects
+from consulguard.correlate.cause.memory import PLANNED
 from consulguard.model import EdgeFact, EdgesFact, Fact, InstanceFact, NodeFact, ServiceFact, Status, Target
+from consulguard.watch.decode import NODE_MAINTENANCE, SERVICE_MAINTENANCE
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _LEVEL = {"passing": 0, "warning": 1, "critical": 2}
+_MAINTENANCE = (NODE_MAINTENANCE, SERVICE_MAINTENANCE)
 _TRUST = 0.9  # of an edge of the topology: as declared by a person
 _MOST = 20  # causes told
 _KEPT = 64  # topologies
@@ -85,7 +88,7 @@ def trails_of(topology: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
     nodes = topology["nodes"]
     found: dict[tuple[str, str, str], Trail] = {}
     for event in events:
-        at, level = event["t"], _LEVEL[event["status"]]
+        at, level = event["t"], _level(event)
         if at > now:
             continue
         instance = event["instance"] or ""
@@ -97,6 +100,12 @@ def trails_of(topology: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
             target = _target(event["service"], node, instance)
             found[node, instance, event["check"]] = Trail(target=target, check=event["check"], flips=[(at, level)])
     return list(found.values())
+
+
+def _level(event: Mapping[str, Any]) -> int:
+    """Of the status; a maintenance check is planned work, as the watcher has it."""
+    level = _LEVEL[event["status"]]
+    return PLANNED if level and event["check"].startswith(_MAINTENANCE) else level
 
 
 def _target(service: str, node: str = "", instance: str = "") -> Target:
