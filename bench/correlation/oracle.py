@@ -1,15 +1,17 @@
 """The ceiling: the engine's own likelihood, told what no ranker can know.
 
-It is asked with the true edges instead of those that are shown, each with its true strength as trust, so that
-nothing of how callers lean on what they call is left to be guessed.
+It is asked with the true edges instead of those that are shown, each with its true strength as trust, and told how
+often the mesh's checks blip, how many of them see what, and how long faults take to show.
 """
 
 from __future__ import annotations
 
+from math import prod
+from statistics import fmean
 from typing import Any
 
 from consulguard.correlate import Graph, suspects
-from consulguard.correlate.cause.weights import WEIGHTS
+from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.model import EdgeFact, EdgesFact, Target
 from consulguard.testing.ranking import facts_of, name_of, trails_of
 
@@ -17,15 +19,29 @@ from bench.correlation.simulate import Case
 from bench.correlation.state import Ranking
 from bench.correlation.world import World
 
-_TOLD = WEIGHTS._replace(leans=((1.0, 1.0),))
 _MOST = 20
 _graphs: dict[str, tuple[World, Graph]] = {}
 
 
 def oracle(case: Case) -> Ranking:
     assert case.world is not None
-    verdict = suspects(_graph(case.world), trails_of(case.topology, case.events, case.now), case.now, _TOLD)
+    trails = trails_of(case.topology, case.events, case.now)
+    verdict = suspects(_graph(case.world), trails, case.now, _told(case.world))
     return [(name_of(s), s.chance) for s in verdict.suspects[:_MOST]] if verdict.known else []
+
+
+def _told(mesh: World) -> Weights:
+    """What the engine believes of all meshes, as it is in this one."""
+    checked = [checks for checks in mesh.checks.values() if checks]
+    every = [check for checks in checked for check in checks]
+    shows = fmean(c.every_s * max(c.failures_before_critical - 0.5, 0.5) + c.ttl_s for c in every)
+    return WEIGHTS._replace(
+        leans=((1.0, 1.0),),
+        noise_rate=mesh.noise_rate,
+        sees_own=fmean(1 - prod(1 - c.own for c in checks) for checks in checked),
+        sees_deps=fmean(1 - prod(1 - c.deps for c in checks) for checks in checked),
+        delay_s=shows + fmean(edge.delay_s for edge in mesh.edges.values()),
+    )
 
 
 def _graph(mesh: World) -> Graph:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bench.correlation import noise
@@ -34,13 +34,12 @@ class Case:
     events: list[dict[str, Any]]
     now: float
     truth: frozenset[str]  # <service>, node:<node>, zone:<zone>; empty: nobody is to blame
-    callers_failing: int = 0  # direct callers of a hidden root that fail by it at ``now``
+    callers_failing: int | None = 0  # direct callers of a hidden root that fail by it at ``now``; None: not known
     world: World | None = None  # the hidden physics; None: an external case
-    onsets: dict[str, float] = field(default_factory=dict)  # of the roots
 
     @property
     def family(self) -> str:
-        if self.kind != "hidden":
+        if self.kind != "hidden" or self.callers_failing is None:
             return self.kind
         return "hidden, >= 2 callers fail" if self.callers_failing >= 2 else "hidden, < 2 callers fail"
 

@@ -105,7 +105,7 @@ def _shown(dice: random.Random, services: list[str], true: list[tuple[str, str]]
 
 def _placed(dice: random.Random, services: list[str], large: bool) -> dict[str, Any]:
     sizes = {s: dice.choice((1, 1, 2) if large else (1, 2, 2, 3, 4)) for s in services}
-    count = max(4, sum(sizes.values()) // 6)
+    count = max(2 * ZONES, sum(sizes.values()) // 6)  # a zone of one node is that node
     nodes = [f"node-{n:04}" for n in range(count)]
     instances, where = {}, {}
     for service in services:
