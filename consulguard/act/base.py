@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -33,7 +33,7 @@ class HttpHost(Value, frozen=True, kw_only=True):
     name: str = ""
     url: str  # scheme://host[:port], nothing else; compared exactly
     private: bool = False  # may resolve to private or loopback addresses; never to link-local or metadata ones
-    headers: dict[str, str] = msgspec.field(default_factory=dict)  # sent and never shown: for credentials
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)  # sent and never shown: for credentials
 
 
 class SshSettings(Value, frozen=True, kw_only=True):

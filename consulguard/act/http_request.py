@@ -93,6 +93,7 @@ class HttpRequest(Action[HttpParams]):
     async def do(self, params: HttpParams, intent: Intent, ctx: ActContext) -> Ending:
         to = http_door.place(params.url)
         host = http_door.admitted(to, ctx.settings.allowed_hosts)
+        host = msgspec.structs.replace(host, headers=dict(host.headers))  # as they are now, until the end
         call = _call(params, host, intent)
         found = await http_door.addresses(to, private=host.private)
         try:

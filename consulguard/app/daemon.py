@@ -22,6 +22,7 @@ from consulguard.app.dead_man import Pulse
 from consulguard.app.lanes import Lanes
 from consulguard.app.looking import with_query
 from consulguard.app.past import JOURNAL, Fold, Step
+from consulguard.app.tracing import Turned
 from consulguard.clock import Clock
 from consulguard.coordinate import Lease
 from consulguard.engine import EngineState, step
@@ -77,6 +78,7 @@ class Rooms:
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
     turned: Callable[[EngineState, Sequence[AnyEvent]], None] = field(default=lambda state, events: None)
+    traced: Turned = field(default=lambda state, events, effects: None)
     warm: Fold | None = None  # the journal as far as it was read while another wrote it
     held: str = ""  # why nothing may be done until a person resumes; empty when there is no reason
     pulse: Pulse = field(default_factory=Pulse)
@@ -231,6 +233,7 @@ class Daemon:
                 await self._save_snapshot()
             self._dispatch(effects, messages)
             self.rooms.turned(self.state, events)
+            self.rooms.traced(self.state, events, effects)
             long = self._stepped_s >= REPLAY_S and weight < HEAVY
             if long or self.seq - self._last_snapshot >= SNAPSHOT_EVERY:
                 await self._save_snapshot()

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from consulguard import registry
-from consulguard.app import calendar, measures, turns, wiring
+from consulguard.app import calendar, measures, tracing, turns, wiring
 from consulguard.app.chat import chatting
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.dead_man import DeadMan, Pulse
@@ -70,9 +70,8 @@ async def drained(service: Service) -> None:
 async def standing(
     loaded: Loaded, clock: Clock | None = None, *, dead_man: DeadMan | None = None, turn: Turn | None = None
 ) -> AsyncIterator[Service]:
-    """A daemon at work; leaving the block ends it cleanly.
-
-    Without ``dead_man`` nobody watches its loop. Without ``turn`` it is the only replica.
+    """A daemon at work; leaving the block ends it cleanly. Without ``dead_man`` nobody watches its loop, without
+    ``turn`` it is the only replica.
     """
     clock = clock or SystemClock()
     turn = turn or turns.alone(clock)
@@ -83,7 +82,7 @@ async def standing(
     client, measured = _client(loaded, clock)
     failpoint = Failpoints(os.environ.get("CONSULGUARD_FAILPOINT", ""))
     fence = _fence(dead_man, turn.lease, lambda: daemon.epoch())
-    async with _open(store, client, channels):
+    async with _open(store, client, channels), tracing.tracing(loaded, clock, measured.metrics) as traced:
         workers = paced(store, channels, clock, measured.delivered, loaded)
         rooms = Rooms(
             clock=clock,
@@ -100,6 +99,7 @@ async def standing(
             held=turn.held,
             pulse=dead_man.pulse,
             turned=measured.turned,
+            traced=traced,
         )
         daemon = Daemon(rooms)
         reloader = Reloader(loaded, given, daemon.reconfigure, clock, turn.renewal)
@@ -119,6 +119,7 @@ def refuse_unusable(loaded: Loaded, clock: Clock) -> None:
     settings.act_settings(loaded)
     settings.access(loaded)
     settings.heartbeat_url(loaded)
+    tracing.refuse_unusable(loaded)
 
 
 def _client(loaded: Loaded, clock: Clock) -> tuple[ConsulClient, Measures]:

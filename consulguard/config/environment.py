@@ -25,6 +25,8 @@ FOREIGN: dict[str, Path] = {
     "CONSUL_NAMESPACE": ("consul", "namespace"),
     "CONSUL_PARTITION": ("consul", "partition"),
 }
+# OpenTelemetry's own: the first is a whole URL, to the second the signal's path is added.
+COLLECTOR = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "/v1/traces"}
 PREFIX = "CONSULGUARD_"
 NOT_SETTINGS = {
     f"{PREFIX}{name}" for name in ("CONFIG", "FAILPOINT", "CONSUL", "REQUIRE_REAL", "LOG_LEVEL", "LOG_FORMAT")
@@ -39,6 +41,9 @@ def from_environment(env: Mapping[str, str]) -> Overlay:
     Raises ConfigError for a CONSULGUARD_ variable that names no setting.
     """
     overlay: Overlay = {path: (env[name], f"${name}") for name, path in FOREIGN.items() if env.get(name)}
+    for name, more in COLLECTOR.items():
+        if env.get(name):
+            overlay.setdefault(("tracing", "endpoint"), (env[name].rstrip("/") + more, f"${name}"))
     known = {f"{PREFIX}{'_'.join(path)}".upper(): (path, default) for path, default in _settings(Config())}
     for name in sorted(n for n in env if n.startswith(PREFIX) and n not in NOT_SETTINGS):
         if name not in known:

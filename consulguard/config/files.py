@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from consulguard.errors import ConfigError
@@ -42,6 +43,50 @@ def read_text(path: Path, what: str, *, max_bytes: int = MAX_BYTES, anybodys: bo
 def read_secret(path: Path, what: str) -> str:
     """The text of a file that holds a secret. No message ever repeats what stands in it."""
     return read_text(path, what, max_bytes=SECRET_BYTES)
+
+
+class HeadersFile(Mapping[str, str]):
+    """A file of ``Name: value`` lines that is read again whenever it changes. Raises ConfigError the first time.
+
+    One that cannot be used later on keeps what it said before: a rotation in progress is no loss of rights.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._now: dict[str, str] = {}
+        read_secret(path, "the headers file")
+        self._read()
+
+    def _read(self) -> dict[str, str]:
+        try:
+            info = self._path.stat()
+            stamp = (info.st_ino, info.st_size, info.st_mtime_ns)
+            if stamp != self._stamp:
+                self._now, self._stamp = _pairs(read_secret(self._path, "the headers file"), self._path), stamp
+        except (OSError, ConfigError):
+            if self._stamp is None:
+                raise
+        return self._now
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return "HeadersFile(***)"
+
+
+def _pairs(text: str, path: Path) -> dict[str, str]:
+    pairs = [line.partition(":") for line in text.splitlines() if line.strip()]
+    if any(not colon for _, colon, _ in pairs):
+        raise ConfigError("every line must be 'Name: value'", where=str(path))
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def check(info: os.stat_result, what: str, where: str, *, max_bytes: int, anybodys: bool = False) -> None:

@@ -13,6 +13,7 @@ from consulguard.config import values
 from consulguard.config.access import Access
 from consulguard.config.replicas import Coordinate
 from consulguard.config.routing import Receiver, Route, TimeInterval
+from consulguard.config.tracing import Tracing
 from consulguard.config.values import Addresses, Count, SecretFile, SomeCount, SomeShare, Words
 from consulguard.config.windows import ChangeWindow, WindowName
 from consulguard.plan.duration import shorten
@@ -301,6 +302,7 @@ class Config(Section):
     actions: Actions = Actions()
     playbooks: Playbooks = Playbooks()
     server: Server = Server()
+    tracing: Tracing = Tracing()
 
 
 SECRETS = {"token", "bot_token", "app_token", "signing_secret", "password"}

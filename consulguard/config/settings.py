@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from consulguard.access import AccessPolicy
 from consulguard.act import ActSettings, HttpHost, KubeSettings, Prometheus, SshSettings
 from consulguard.act.ssh_door import unsafe_files
-from consulguard.config.files import UnsafeFile, exists, read_secret, read_text, yaml_files
+from consulguard.config.files import HeadersFile, UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
 from consulguard.config.routing import build
 from consulguard.config.values import split_host
@@ -19,6 +20,7 @@ from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
 from consulguard.plan import parse
 from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
+from consulguard.serve import TraceSettings
 from consulguard.watch import WatchSettings
 
 SOCKET_BYTES = 107  # what Linux allows
@@ -246,15 +248,23 @@ def _own_namespace(service_account: Path) -> str:
         return ""
 
 
-def _headers(loaded: Loaded, name: str) -> dict[str, str]:
-    if not name:
-        return {}
-    path = loaded.resolve(name)
-    lines = [line for line in read_secret(path, "the headers file").splitlines() if line.strip()]
-    pairs = [line.partition(":") for line in lines]
-    if any(not colon for _, colon, _ in pairs):
-        raise ConfigError("every line must be 'Name: value'", where=str(path))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def _headers(loaded: Loaded, name: str) -> Mapping[str, str]:
+    return HeadersFile(loaded.resolve(name)) if name else {}
+
+
+def traces(loaded: Loaded) -> TraceSettings | None:
+    """Where traces go; None: nowhere. Headers in the environment go over the file's. Raises ConfigError."""
+    given = loaded.config.tracing
+    if not given.enabled:
+        return None
+    headers = _headers(loaded, given.headers_file)
+    theirs = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("HEADERS", "TRACES_HEADERS"))
+    return TraceSettings(
+        endpoint=given.endpoint,
+        ca_file=_pem(loaded, given.ca_file, "the CA file of the trace collector") or "",
+        sample_ratio=given.sample_ratio,
+        headers=(lambda: headers) if given.headers_file and not theirs else None,
+    )
 
 
 def journal_path(loaded: Loaded) -> Path:

@@ -5,5 +5,17 @@ from consulguard.serve.health import Health, ServiceHealth
 from consulguard.serve.heartbeat import Heartbeat
 from consulguard.serve.http import HttpDoor, Sights
 from consulguard.serve.metrics import Metrics
+from consulguard.serve.spans import Span, TraceSettings
 
-__all__ = ["Control", "Health", "Heartbeat", "HttpDoor", "Metrics", "ServiceHealth", "Sights", "call"]
+__all__ = [
+    "Control",
+    "Health",
+    "Heartbeat",
+    "HttpDoor",
+    "Metrics",
+    "ServiceHealth",
+    "Sights",
+    "Span",
+    "TraceSettings",
+    "call",
+]

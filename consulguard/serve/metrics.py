@@ -66,6 +66,8 @@ class Metrics:
         self.decision = self._histogram(
             "event_to_decision_seconds", "From Consul's word to the decision in the journal.", QUICK_S
         )
+        self.spans_exported = self._counter("trace_spans_exported", "Spans the collector took.")
+        self.spans_dropped = self._counter("trace_spans_dropped", "Spans it did not get.")
 
     def expose(self, health: Health, services: Iterable[ServiceHealth] = ()) -> bytes:
         """All of it in Prometheus's text format. Slow for many services: not on the event loop."""

@@ -195,6 +195,23 @@ def test_zookeeper_may_be_reached_at_its_ports() -> None:
     assert {2181, 2182} <= set(open_ports)
 
 
+@pytest.mark.parametrize(
+    ("tracing", "port"),
+    [
+        ("enabled=true", 4318),
+        ("enabled=true,config.tracing.endpoint=http://collector/v1/traces", 80),
+        ("enabled=true,config.tracing.endpoint=https://collector.example/v1/traces", 443),
+        ("enabled=true,config.tracing.endpoint=https://[2001:db8::1]:9999/v1/traces", 9999),
+        ("enabled=false", None),
+    ],
+)
+def test_the_collector_may_be_reached_at_its_port(tracing: str, port: int | None) -> None:
+    text = support.rendered("default", "1.31", "--set", f"config.tracing.{tracing}")
+    [policy] = [d for d in support.documents(text) if d["kind"] == "NetworkPolicy"]
+    open_ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+    assert open_ports == [53, 53, 8500, *([port] if port else [])]
+
+
 def test_the_guides_command_gives_two_replicas() -> None:
     page = (support.ROOT / "docs/kubernetes.md").read_text()
     [command] = [line.split() for line in page.splitlines() if "replicaCount=2" in line]
