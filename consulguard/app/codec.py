@@ -6,8 +6,9 @@ import msgspec
 
 from consulguard.errors import StoreCorrupt
 from consulguard.events import AnyEffect, AnyEvent
+from consulguard.journal import BODY_VERSION
 
-VERSION = 1  # of the bodies; a newer one is never written over by older code
+VERSION = BODY_VERSION
 
 _events = msgspec.json.Decoder(AnyEvent)
 _effects = msgspec.json.Decoder(AnyEffect)

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from consulguard.app.codec import effect_of, event_of
+from consulguard.app.codec import VERSION, effect_of, event_of
 from consulguard.engine import EngineState, step
 from consulguard.engine.step import restore
+from consulguard.errors import ConfigError
 from consulguard.events import AnyEffect, AnyEvent, Commanded, Do, Resulted
 from consulguard.journal import Store
 from consulguard.model import Run, RunState
 
 Step = Callable[[EngineState, AnyEvent], tuple[EngineState, tuple[AnyEffect, ...]]]
+NEWER = "entry {} of the journal was written by a newer consulguard: what it means is not known here; upgrade"
 JOURNAL = "journal"  # who speaks where the journal itself gives reason to stop
 
 
@@ -52,7 +54,7 @@ class Fold:
         return self._past.seq if self._past is not None else 0
 
     async def advance(self, store: Store) -> None:
-        """Read on to the end. Raises StoreUnavailable, StoreCorrupt.
+        """Read on to the end. Raises StoreUnavailable, StoreCorrupt, ConfigError where it is of a newer version.
 
         Where what comes next has been compacted away it begins anew, at the newest snapshot.
         """
@@ -63,6 +65,8 @@ class Fold:
                 self._past, self._sent = None, _Sent()
                 await self.advance(store)
                 return
+            if entry.version > VERSION:
+                raise ConfigError(NEWER.format(entry.seq))
             if entry.kind == "event":
                 event = event_of(entry.body)
                 past.state, effects = self._step(past.state, event)

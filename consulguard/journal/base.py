@@ -182,6 +182,7 @@ class BaseSession(ABC):
             while True:
                 chunk = rows.read(con, after, self._settings.chunk)
                 if not chunk:
+                    rows.refuse_newer(con, self.name)
                     return rows.last(con)
                 after = chunk[-1].seq
 

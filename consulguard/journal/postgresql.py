@@ -53,11 +53,10 @@ class PostgresSession(BaseSession):
         try:
             con = pg.connect(self.dsn(), self.schema, readonly=self._readonly)
             self._con = pg.Pg(con)
-            if self._readonly:
-                pg.refuse_newer(con)
-            else:
+            if not self._readonly:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 pg.prepare(con, self.schema)
+                rows.refuse_newer(self._con, self.name)  # before its writer is shut out
                 self._become_writer(con)
                 self._last = self._check_tail(self._con)
             self._broken, self._marked = None, None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consulguard.errors import StoreCorrupt
+from consulguard.errors import ConfigError, StoreCorrupt
 from consulguard.journal import chain
-from consulguard.journal.store import Mark
+from consulguard.journal.store import BODY_VERSION, Mark
 from consulguard.journal.tables import Tables, read_base
 from consulguard.model import Entry
 
@@ -30,6 +30,17 @@ def newest_epoch(con: Tables) -> int:
     """The newest entry's epoch, which is the highest: none is written with a lower one. 0: there is no entry."""
     row = con.execute("SELECT epoch FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def refuse_newer(con: Tables, name: str) -> None:
+    """Raises ConfigError where a newer consulguard has written: its entries would be gone on from without them."""
+    row = con.execute("SELECT version FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+    if row is not None and row[0] > BODY_VERSION:
+        raise ConfigError(
+            f"this journal was written by a newer consulguard (entries of version {row[0]}, this one writes"
+            f" {BODY_VERSION}): upgrade; it can be read as it is",
+            where=name,
+        )
 
 
 def count(con: Tables) -> int:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from consulguard.model import Entry, JsonObject, Message, OutboxRow, StillOpen, Value
 
+BODY_VERSION = 1  # of the bodies' encoding; what holds a newer one is read, and never written to
+
 
 class Draft(Value, frozen=True, kw_only=True):
     """An entry before it has its place in the chain. ``version`` is that of the body's encoding."""
@@ -16,7 +18,7 @@ class Draft(Value, frozen=True, kw_only=True):
     kind: str  # event, intent, message, mark
     body: bytes
     epoch: int = 0
-    version: int = 1
+    version: int = BODY_VERSION
 
 
 class Mark(Value, frozen=True, kw_only=True):

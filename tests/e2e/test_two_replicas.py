@@ -6,11 +6,14 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from consulguard.journal import BODY_VERSION, Draft
+from consulguard.journal.postgresql import PostgresStore
 from consulguard.testing import RealConsul
 
 from tests.e2e.support import shared
@@ -160,6 +163,31 @@ async def test_the_leader_is_stopped_with_an_effect_prepared(pair: Pair) -> None
     assert len(pair.effects()) == 1
     late = [line for line in pair.record().lines if line.epoch < new and line.seq > _gained(pair.record(), new)]
     assert late == []
+
+
+async def test_what_a_newer_version_has_written_is_read_and_not_gone_on_from(pair: Pair) -> None:
+    """In a rolling upgrade: the effect is done, a newer one has led since, and the older one gains the lease."""
+    first, second = pair.make("a"), pair.make("b")
+    first.start("act.after_send:kill")
+    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled())
+    second.start()
+    await pair.until("b stands by", second.journal.with_suffix(".sock").exists)
+    await pair.call(f"/v1/agent/check/fail/{pair.name}")
+    await first.died()
+    newer = PostgresStore(pair.folder / "newer", dsn=lambda: pair.dsn).shared(take_over=True)
+    async with newer:
+        said = b'{"event": "Resharded", "at": "2026-01-01T00:00:00Z", "ring": ["x"]}'
+        at, epoch = datetime.now(UTC), pair.epochs()[-1]
+        last = await newer.append([Draft(at=at, kind="event", body=said, epoch=epoch, version=BODY_VERSION + 1)])
+    assert await second.ended() == 78
+    assert "written by a newer consulguard" in second.output()
+    assert "upgrade" in second.output()
+    record = pair.record()
+    assert record.lines[-1].seq == last, "it has written nothing"
+    assert len(record.open_attempts) == 1
+    assert len(pair.effects()) == 1
+    tail = await second.ask("journal", "tail", "-n", "1")
+    assert [(line["seq"], line["body"]["event"]) for line in tail] == [(last, "Resharded")]
 
 
 async def test_a_clean_end_hands_over(pair: Pair) -> None:

@@ -96,16 +96,6 @@ async def test_a_server_that_may_lose_what_it_acknowledged_is_refused(make: Make
         await make("a", options="options='-c synchronous_commit=off'").open()
 
 
-async def test_an_older_version_does_not_write_a_newer_journal(
-    make: Make, postgres: RealPostgres, schema: str
-) -> None:
-    async with make("a") as store:
-        await store.append([draft(0)])
-    await postgres.ask(f"INSERT INTO {schema}.migrations (version) VALUES (99)")
-    with pytest.raises(ConfigError, match=r"newer consulguard \(schema 99"):
-        await make("a").open()
-
-
 async def test_nobody_there(make: Make) -> None:
     store = make("a", options="port=1")
     with pytest.raises(StoreUnavailable, match="PostgreSQL"):

@@ -10,8 +10,9 @@ import pytest
 from consulguard.app.codec import encode
 from consulguard.app.past import fold
 from consulguard.engine.step import snapshot
+from consulguard.errors import ConfigError, StoreCorrupt
 from consulguard.events import Commanded, Do, LeaseChanged, Resulted, Started
-from consulguard.journal import Draft, SqliteStore
+from consulguard.journal import BODY_VERSION, Draft, SqliteStore
 from consulguard.model import Outcome, Result
 
 from tests.core.engine.world import World, moment
@@ -49,6 +50,19 @@ async def test_the_same_version_takes_up_what_it_sent(store: SqliteStore) -> Non
     past = await fold(store)
     assert (past.seq, past.doubt) == (seq, "")
     assert snapshot(past.state) == snapshot(w.state)
+
+
+async def test_what_a_newer_version_wrote_is_not_guessed_at(tmp_path: Path) -> None:
+    """An entry of a newer version may say more than is understood; an event of another name says nothing at all."""
+    stopped = encode(Commanded(at=moment(5), command="pause", who="ann")).removesuffix(b"}") + b',"until_epoch":9}'
+    strange = b'{"event":"Resharded","at":"2026-01-01T00:00:00Z"}'
+    rows = {"newer": (stopped, BODY_VERSION + 1), "strange": (strange, BODY_VERSION)}
+    for name, (body, version) in rows.items():
+        async with SqliteStore(tmp_path / name) as store:
+            await store.append([Draft(at=moment(5), kind="event", body=body, version=version)])
+        async with SqliteStore(tmp_path / name, readonly=True) as reader:
+            with pytest.raises((ConfigError, StoreCorrupt), match=r"newer consulguard|Resharded"):
+                await fold(reader)
 
 
 @pytest.mark.parametrize("depth", ["pause", "stop"])
