@@ -64,6 +64,7 @@ class Scene:
         for service, asked in self.asked.items():
             if asked.ratio is not None and asked.ratio > _TELLING:
                 self.onset[service] = min(asked.onset, self.onset.get(service, asked.onset))
+        self._since: dict[str, float] = {}
         self.depth = self._around()
         self._callers = self._told_callers()
         self._calm: dict[str, dict[float, int]] = {}
@@ -109,15 +110,32 @@ class Scene:
     # ---- where to look
 
     def _around(self) -> dict[str, int]:
-        """Failing services and what they need, by calls below the nearest failing one."""
-        depth = dict.fromkeys(self.onset, 0)
-        for node in self.dead:
-            depth.update({s: 0 for s in self.layout.units(node) if s not in depth})
+        """Failing services and what they need, by calls below the nearest failing one.
+
+        What looks well is taken to be broken, if it is, since the first above it failed or its node died.
+        """
+        since = self._since
+        since.update(self.onset)
+        for node, moment in self.dead.items():
+            for service in self.layout.units(node):
+                since[service] = self.onset.get(service, min(moment, since.get(service, moment)))
+        depth = dict.fromkeys(since, 0)
         ring = list(depth)
         for below in range(1, _DOWN + 1):
-            ring = list(dict.fromkeys(c for s in ring for c in self.graph.callees(s) if c not in depth))
+            beneath: dict[str, None] = {}
+            for service in ring:
+                moment = since[service]
+                for callee in self.graph.callees(service):
+                    if callee not in depth:
+                        beneath[callee] = None
+                        since[callee] = min(moment, since.get(callee, moment))
+            ring = list(beneath)
             depth.update(dict.fromkeys(ring, below))
         return depth
+
+    def since(self, service: str) -> float:
+        """Since when it is broken, if it is."""
+        return self._since.get(service, self.now - 60.0)
 
     def _told_callers(self) -> dict[str, list[tuple[str, float]]]:
         """Callers above which something fails, or that fail, with the trust of the edge."""
@@ -146,10 +164,10 @@ class Scene:
         units = self.units.get(service, ())
         return odds([u.blips for u in units], self.w) if len(units) > 1 else 0.0
 
-    def changed(self, service: str, since: float | None) -> bool:
-        """Whether it was changed shortly before it failed, if it did at ``since``."""
+    def changed(self, service: str) -> bool:
+        """Whether it was changed shortly before it failed, if it did."""
         told = self._changes.get(service, ())
-        moment = self.now if since is None else since
+        moment = self.since(service)
         return any(moment - self.w.changed_s <= c.at <= moment + self.w.early_s for c in told)
 
     def checked(self, service: str) -> bool:

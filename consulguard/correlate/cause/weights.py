@@ -49,6 +49,8 @@ class Weights(NamedTuple):
     early_s: float = 30  # an effect may be seen this much before its cause
     # places
     node_hit: float = 0.606  # a unit shows that its node is sick
+    fells: float = 0.5  # a service fails as a whole when all its units are gone; in proportion where some are
+    maimed: float = 0.7  # ... or its callers lean on it as much as on the part that is gone, times this
     serf: float = 11.9  # log: a node check fails
     serf_quiet: float = -0.5  # log: it does not
     zone_hit: float = 0.909  # a node of a sick zone is sick

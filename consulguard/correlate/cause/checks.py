@@ -1,0 +1,54 @@
+"""What a service's own checks, and its callers' calls, say of it: the log ratio of broken against well."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+from consulguard.correlate.cause.scene import Scene
+
+
+class Checks:
+    """Remembers what several hypotheses ask again and again."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.w = scene, scene.w
+        self._seen: dict[tuple[str, bool], float] = {}
+
+    def quiet(self, elapsed: float) -> float:
+        """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
+        return self.w.strays + (1 - self.w.strays) * exp(-max(elapsed, 0.0) / self.w.delay_s)
+
+    def seen(self, service: str, own: bool) -> float:
+        """Log ratio of what is seen of the service, if it is at fault itself, or something it needs is."""
+        key = (service, own)
+        if (found := self._seen.get(key)) is None:
+            since = self.scene.since(service)
+            told = self._told(service, own, since) if self.scene.checked(service) else 0.0
+            found = self._seen[key] = told + self._asked(service, since)
+        return found
+
+    def _told(self, service: str, own: bool, since: float) -> float:
+        scene, w = self.scene, self.w
+        units = [u for u in scene.units.get(service, ()) if u.node not in scene.dead]
+        silent = scene.silent(service)
+        if not units and not silent:
+            return 0.0
+        sees = w.sees_own if own else w.sees_deps
+        quiet = self.quiet(scene.now - since)
+        full = silent * log(quiet)
+        some = silent * quiet
+        for unit in units:
+            ratio = exp(unit.own if own else unit.deps)
+            full += log(w.strays + (1 - w.strays) * ratio)
+            some += ratio
+        excuse = 1 + scene.restarts(service)
+        full -= log(excuse)
+        part = some / (len(units) + silent) / excuse
+        return log(sees * ((1 - w.partial) * exp(min(full, 300.0)) + w.partial * part) + 1 - sees)
+
+    def _asked(self, service: str, since: float) -> float:
+        """What its callers' calls say, where they are measured: a check that is not shallow."""
+        if (asked := self.scene.asked.get(service)) is None:
+            return 0.0
+        ratio = self.quiet(self.scene.now - since) if asked.ratio is None else exp(asked.ratio)
+        return log(self.w.sees_calls * ratio + 1 - self.w.sees_calls)

@@ -1,0 +1,65 @@
+"""Which causes are worth judging in full: in a storm there are too many, and most are hopeless."""
+
+from __future__ import annotations
+
+from math import inf
+
+from consulguard.correlate.cause.callers import Callers
+from consulguard.correlate.cause.scene import Scene
+
+SERVICES = 40  # judged in full
+_NODES = 12
+_ZONES = 3
+_PASSES = 12  # of the mesh, until everybody knows who fails above; what is farther says little
+
+
+def reach(callers: Callers) -> list[int]:
+    """By service, as bits: the failing ones among itself and what calls it, over any number of calls."""
+    onset = callers.scene.onset
+    found = [1 << n if name in onset else 0 for n, name in enumerate(callers.names)]
+    above = [[step.caller for step in callers.steps(n)] for n in range(len(found))]
+    for _ in range(_PASSES):
+        changed = False
+        for n, who in enumerate(above):
+            bits = found[n]
+            for caller in who:
+                bits |= found[caller]
+            if bits != found[n]:
+                found[n], changed = bits, True
+        if not changed:
+            break
+    return found
+
+
+def services(callers: Callers, reached: list[int]) -> list[str]:
+    """The most promising first: failing ones, and those above which much fails."""
+    scene = callers.scene
+    worth = {}
+    for service, below in scene.depth.items():
+        failing = sum(c in scene.onset for c, _ in scene.told(service))
+        quiet = sum(scene.calm(service).values())
+        far = reached[callers.number[service]].bit_count()
+        worth[service] = 2 * (service in scene.onset) + failing + 0.2 * far - 0.02 * quiet - 0.3 * below
+    size = scene.layout.size
+    order = sorted(worth, key=lambda s: (-worth[s], scene.onset.get(s, inf), -len(scene.told(s)), size(s), s))
+    return order[:SERVICES]
+
+
+def nodes(scene: Scene) -> list[str]:
+    if scene.layout.hosts < 2:
+        return list(scene.dead)  # on a single node everything fails there: that says nothing of the node
+    failing = {n: sum(max(u.own, u.deps) > 0 for _, u in told) for n, told in scene.at_node.items() if n}
+    worth = {n: k for n, k in failing.items() if k >= 2 or (k and sum(scene.layout.units(n).values()) == 1)}
+    worth.update({n: worth.get(n, 0) + 50 for n in scene.dead})
+    return sorted(worth, key=lambda n: (-worth[n], n))[:_NODES]
+
+
+def zones(scene: Scene) -> list[str]:
+    sick: dict[str, int] = {}
+    for node in {*scene.dead, *(n for n, told in scene.at_node.items() if any(u.own > 0 for _, u in told))}:
+        if zone := scene.graph.zone_of(node):
+            sick[zone] = sick.get(zone, 0) + 1
+    share = {
+        z: n / len(scene.graph.zones()[z]) for z, n in sick.items() if n >= min(2, len(scene.graph.zones()[z]))
+    }
+    return sorted(share, key=lambda z: (-share[z], z))[:_ZONES]

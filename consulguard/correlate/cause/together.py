@@ -1,0 +1,94 @@
+"""Services at fault: one, two judged jointly, or several whose stories have nothing in common."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import log
+
+from consulguard.correlate.cause.callers import Callers
+
+_FIRSTS, _SECONDS = 5, 12  # of pairs
+_JOINT = 16  # pairs judged jointly
+_CROWD = 4  # of which three or more may be at fault together
+_EVEN = 1e-9  # log
+_HOPELESS = 7.0  # log: a pair that even apart falls this short of the best is not judged
+
+Entity = tuple[str, str]  # kind, key
+Hypothesis = tuple[tuple[Entity, ...], float]
+
+
+class Together:
+    def __init__(self, callers: Callers, reached: list[int]) -> None:
+        self.callers, self.w, self.reached = callers, callers.w, reached
+        self.crowd = self.w.crowd * log(callers.scene.layout.services)
+        self.prior = self.w.service - self.crowd
+        self.scores: dict[str, float] = {}
+        self.stories: dict[str, frozenset[int]] = {}
+        self.itself: dict[str, float] = {}
+
+    def judge(self, service: str) -> int:
+        """One service alone. Returns how many its story touches."""
+        scene, n = self.callers.scene, self.callers.number[service]
+        own = self.callers.checks.seen(service, True)
+        self.itself[service] = own + self.w.changed * scene.changed(service)
+        tree = self.callers.explain({service: 1.0})
+        self.scores[service] = self.prior + self.itself[service] + tree.edges[n]
+        self.stories[service] = frozenset(tree.order)
+        return len(tree.order)
+
+    def pairs(self) -> list[Hypothesis]:
+        """Two services at fault together, judged jointly: each may explain what the other cannot."""
+        scores, less = self.scores, self.w.second - self.crowd
+        order = sorted(scores, key=lambda s: (-scores[s], s))
+        own = [s for s in order if self.itself[s] > 1.0]
+        seconds = dict.fromkeys([*self._best(order, _SECONDS), *self._best(own, _SECONDS)])
+        found: dict[tuple[str, str], float] = {}
+        joint: dict[tuple[str, str], float] = {}
+        for first in self._best(order, _FIRSTS):
+            for second in seconds:
+                pair = (min(first, second), max(first, second))
+                if first == second or pair in found or pair in joint:
+                    continue
+                apart = scores[first] + scores[second] - self.prior + less
+                if apart < scores[order[0]] - _HOPELESS:
+                    continue
+                if self.stories[first].isdisjoint(self.stories[second]):
+                    found[pair] = apart
+                else:
+                    joint[pair] = self._promise(first, second)
+        for pair in sorted(joint, key=lambda p: (-joint[p], p))[:_JOINT]:
+            found[pair] = self._pair(*pair) + less
+        return [((("service", a), ("service", b)), score) for (a, b), score in found.items()]
+
+    def _promise(self, a: str, b: str) -> float:
+        """The better of the two, and what only the other explains."""
+        if self.scores[b] > self.scores[a]:
+            a, b = b, a
+        number = self.callers.number
+        left = self.reached[number[b]] & ~self.reached[number[a]]
+        return self.scores[a] + 3.0 * left.bit_count() + max(self.itself[b], 0.0)
+
+    def crowds(self) -> list[Hypothesis]:
+        """Three services or more at fault together, whose stories have nothing in common, none another's victim."""
+        number, scores = self.callers.number, self.scores
+        victims = {n for s, story in self.stories.items() if scores[s] > 0 for n in story if n != number[s]}
+        own = [s for s in scores if number[s] not in victims and self.itself[s] > 1.0]
+        likely = self._best(sorted(own, key=lambda s: (-scores[s], s)), _CROWD)
+        less = self.w.second - self.crowd - self.prior
+        return [
+            (tuple(("service", s) for s in many), sum(scores[s] for s in many) + (size - 1) * less)
+            for size in range(3, len(likely) + 1)
+            for many in combinations(likely, size)
+            if sum(len(self.stories[s]) for s in many) == len(frozenset().union(*(self.stories[s] for s in many)))
+        ]
+
+    def _best(self, order: list[str], most: int) -> list[str]:
+        """The first ones, with those that are as good as the last of them, unless these are too many."""
+        if len(order) <= most:
+            return order
+        even = [s for s in order[: 2 * most] if self.scores[s] >= self.scores[order[most - 1]] - _EVEN]
+        return even if len(even) < 2 * most else order[:most]
+
+    def _pair(self, a: str, b: str) -> float:
+        tree = self.callers.explain({a: 1.0, b: 1.0})
+        return self.prior + sum(self.itself[s] + tree.edges[self.callers.number[s]] for s in (a, b))
