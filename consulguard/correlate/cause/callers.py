@@ -30,6 +30,8 @@ _MANY = 400  # services in one tree
 _LEAST = 0.3  # a caller that failed well before what it leans on is not ruled out
 _SCALE_S = 11.0
 _HIGH = 300.0  # log
+_LOOKS_WELL = 0.5  # how far what looks well is taken to explain a caller, beside what fails
+_EVEN = 1e-9
 
 
 class _Step(NamedTuple):
@@ -43,10 +45,13 @@ class _Step(NamedTuple):
 
 @dataclass(slots=True)
 class Tree:
+    parts: dict[int, float]  # of the sources' units that are gone
     order: list[int] = field(default_factory=list)  # parents before their callers
     kids: dict[int, list[_Step]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)  # how many explain it equally well
+    ways: dict[int, list[tuple[_Step, int]]] = field(default_factory=dict)  # to a caller, each with the parent
     edges: dict[int, float] = field(default_factory=dict)
+    leans: dict[int, float] = field(default_factory=dict)  # how strongly callers lean on it, as it looks
 
 
 class Callers:
@@ -57,8 +62,9 @@ class Callers:
         self.names = list(scene.depth)
         self.number = {name: n for n, name in enumerate(self.names)}
         self._steps: list[list[_Step] | None] = [None] * len(self.names)
-        self._deps: list[float | None] = [None] * len(self.names)
-        self._still: dict[tuple[int, float], list[float]] = {}
+        self.deps = [checks.seen(name, False) for name in self.names]  # if something it needs is broken
+        self._leaves: dict[tuple[int, float], tuple[float, float]] = {}
+        self._still: dict[tuple[int, float], tuple[float, float, float]] = {}
 
     def steps(self, n: int) -> list[_Step]:
         if (found := self._steps[n]) is None:
@@ -74,19 +80,13 @@ class Callers:
         order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
         return _Step(self.number[caller], trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
 
-    def deps(self, n: int) -> float:
-        """What its checks say if something it needs is broken."""
-        if (found := self._deps[n]) is None:
-            found = self._deps[n] = self.checks.seen(self.names[n], False)
-        return found
-
     # ---- the tree
 
-    def grow(self, sources: list[int]) -> Tree:
+    def grow(self, parts: dict[int, float]) -> Tree:
         """Level by level, a level being what costs the same."""
-        tree, cost = Tree(), dict.fromkeys(sources, 0)
+        tree, cost = Tree(parts), dict.fromkeys(parts, 0)
         levels: dict[int, list[tuple[_Step, int]]] = {}
-        self._settle(tree, sources, 0, levels, cost)
+        self._settle(tree, list(parts), 0, levels, cost)
         for level in range(1, _FAR + 1):
             fresh = []
             for step, parent in levels.pop(level, ()):
@@ -95,6 +95,8 @@ class Callers:
                     cost[caller] = level
                     fresh.append(caller)
                     tree.parents[caller] = 0
+                    tree.ways[caller] = []
+                tree.ways[caller].append((step, parent))
                 if cost[caller] == level:
                     tree.kids.setdefault(parent, []).append(step)
                     tree.parents[caller] += 1
@@ -117,43 +119,87 @@ class Callers:
     def explain(self, sources: Mapping[str, float]) -> Tree:
         """The tree of these sources with ``edges`` filled in; for each, the part of its units that is gone."""
         parts = {self.number[s]: part for s, part in sources.items()}
-        tree = self.grow(list(parts))
-        for n in reversed(tree.order):
-            part = parts.get(n, 1.0)
-            tree.edges[n] = self._edges(tree, n, 1.0) if part == 1.0 else self._maimed(tree, n, part)
+        tree = self.grow(parts)
+        self._fill(tree)
         return tree
+
+    def refine(self, tree: Tree) -> None:
+        """Hang each caller on the parent that explains it best, now that it shows how callers lean on each."""
+        tree.kids = {}
+        for caller, ways in tree.ways.items():
+            if len(ways) > 1:
+                worth = [step.trust * step.order * self._weight(tree, parent) for step, parent in ways]
+                best = max(worth) - _EVEN
+                ways = [way for way, x in zip(ways, worth, strict=True) if x >= best]
+            tree.parents[caller] = len(ways)
+            for step, parent in ways:
+                tree.kids.setdefault(parent, []).append(step)
+        self._fill(tree)
+
+    def _weight(self, tree: Tree, parent: int) -> float:
+        shows = parent in tree.parts or self.names[parent] in self.scene.onset
+        return tree.leans[parent] * (1.0 if shows else _LOOKS_WELL)
 
     # ---- what the callers say
 
-    def _maimed(self, tree: Tree, n: int, part: float) -> float:
+    def _fill(self, tree: Tree) -> None:
+        kids, parts = tree.kids, tree.parts
+        for n in reversed(tree.order):
+            part = parts.get(n, 1.0)
+            if n not in kids:
+                tree.edges[n], tree.leans[n] = self._leaf(n, part)
+            else:
+                tree.edges[n], tree.leans[n] = self._edges(tree, n, 1.0)
+                if part < 1.0:
+                    tree.edges[n] = self._maimed(tree.edges[n], self._edges(tree, n, self.w.maimed * part)[0], part)
+
+    def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""
-        whole, some = self._edges(tree, n, 1.0), self._edges(tree, n, self.w.maimed * part)
         fails = self.w.fells * part
         return _sum([log(fails) + whole, log1p(-fails) + some])
 
-    def _edges(self, tree: Tree, n: int, part: float) -> float:
-        found = self._stands(n, part)
-        if kids := tree.kids.get(n):
-            found = list(found)
-            leans = [lean * part for lean, _ in self.w.leans]
-            for caller, trust, _, order in kids:
-                gain = order * exp(min(self.deps(caller) + tree.edges[caller], _HIGH)) - 1
-                of = tree.parents[caller]
-                for k, lean in enumerate(leans):
-                    found[k] += log1p(trust * lean * gain) / of
-        return _sum(found)
+    def _leaf(self, n: int, part: float) -> tuple[float, float]:
+        """Where nothing above it says more."""
+        if (found := self._leaves.get((n, part))) is None:
+            edges, lean = self._lean(*self._stands(n, 1.0))
+            if part < 1.0:
+                edges = self._maimed(edges, self._lean(*self._stands(n, self.w.maimed * part))[0], part)
+            found = self._leaves[n, part] = edges, lean
+        return found
 
-    def _stands(self, n: int, part: float) -> list[float]:
+    def _edges(self, tree: Tree, n: int, part: float) -> tuple[float, float]:
+        """What its callers say, and how strongly they seem to lean on it."""
+        deps, edges, parents = self.deps, tree.edges, tree.parents
+        weak, fair, strong = self._stands(n, part)
+        (w, _), (f, _), (s, _) = self.w.leans
+        for caller, trust, _, order in tree.kids.get(n, ()):
+            told = deps[caller] + edges[caller]
+            gain = trust * part * (order * exp(told if told < _HIGH else _HIGH) - 1)
+            of = parents[caller]
+            weak += log1p(w * gain) / of
+            fair += log1p(f * gain) / of
+            strong += log1p(s * gain) / of
+        return self._lean(weak, fair, strong)
+
+    def _lean(self, weak: float, fair: float, strong: float) -> tuple[float, float]:
+        high = max(weak, fair, strong)
+        weak, fair, strong = exp(weak - high), exp(fair - high), exp(strong - high)
+        total = weak + fair + strong
+        (w, _), (f, _), (s, _) = self.w.leans
+        return high + log(total), (w * weak + f * fair + s * strong) / total
+
+    def _stands(self, n: int, part: float) -> tuple[float, float, float]:
         """What its callers that stand say, for each way to lean on it; the ways' own weights included."""
         key = (n, part)
         if (found := self._still.get(key)) is None:
             w, service = self.w, self.names[n]
             loud = w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
             calm = [(trust, k) for trust, k in self.scene.calm(service).items() if k]
-            found = self._still[key] = [
+            weak, fair, strong = (
                 log(weight) + sum([k * log1p(-trust * lean * part * loud) for trust, k in calm])
                 for lean, weight in w.leans
-            ]
+            )
+            found = self._still[key] = weak, fair, strong
         return found
 
 

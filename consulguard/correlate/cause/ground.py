@@ -14,13 +14,11 @@ def node_ratio(callers: Callers, node: str) -> float:
         return w.serf  # its checks are frozen: they say nothing
     told = scene.at_node.get(node, ())
     since = min((u.onset for _, u in told), default=scene.now - 60.0)
-    found = w.serf_quiet
-    left = dict(scene.layout.units(node))
+    found, calm = w.serf_quiet, scene.layout.heard(node)
     for service, unit in told:
-        left[service] = left.get(service, 1) - 1
+        calm -= service in scene.layout.units(node) and scene.layout.checked(service)
         found += log(w.node_hit * exp(unit.own) + 1 - w.node_hit)
-    calm = log(w.node_hit * callers.checks.quiet(scene.now - since) + 1 - w.node_hit)
-    return found + calm * sum(max(n, 0) for s, n in left.items() if scene.checked(s))
+    return found + max(calm, 0) * log(w.node_hit * callers.checks.quiet(scene.now - since) + 1 - w.node_hit)
 
 
 def node_score(callers: Callers, node: str) -> float:
@@ -54,4 +52,5 @@ def _above(callers: Callers, nodes: list[str]) -> float:
     if not sources:
         return 0.0
     tree = callers.explain(sources)
+    callers.refine(tree)
     return sum(tree.edges[callers.number[s]] for s in sources)

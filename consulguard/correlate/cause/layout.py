@@ -15,6 +15,7 @@ class Layout:
         self.nodes = len(graph.nodes) or 1
         self.hosts = len(graph.index.on_node)  # nodes that something runs on
         self._units: dict[str, dict[str, int]] = {}
+        self._heard: dict[str, int] = {}
         self._size: dict[str, int] = {}
         self._checked: dict[str, bool] = {}
         self._calm: dict[str, dict[float, int]] = {}
@@ -24,6 +25,12 @@ class Layout:
         """Service -> its units on the node."""
         if (found := self._units.get(node)) is None:
             found = self._units[node] = self.graph.units(node)
+        return found
+
+    def heard(self, node: str) -> int:
+        """How many units there have a check."""
+        if (found := self._heard.get(node)) is None:
+            found = self._heard[node] = sum(n for s, n in self.units(node).items() if self.checked(s))
         return found
 
     def size(self, service: str) -> int:
@@ -50,6 +57,10 @@ class Layout:
                 mine = fact.target.service
                 self._named[mine] = "" if mine in self._named else key
         return self._named.get(name, "")
+
+    def callers(self, service: str) -> int:
+        """How many checked callers lean on it."""
+        return sum(self.trusts(service).values())
 
     def trusts(self, service: str) -> dict[float, int]:
         """How many checked callers lean on the service, by the trust of their edges."""

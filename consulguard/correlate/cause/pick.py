@@ -10,6 +10,7 @@ from consulguard.correlate.cause.scene import Scene
 SERVICES = 40  # judged in full
 _NODES = 12
 _ZONES = 3
+_SICK = 0.2  # of a zone's nodes
 _PASSES = 12  # of the mesh, until everybody knows who fails above; what is farther says little
 
 
@@ -37,7 +38,7 @@ def services(callers: Callers, reached: list[int]) -> list[str]:
     worth = {}
     for service, below in scene.depth.items():
         failing = sum(c in scene.onset for c, _ in scene.told(service))
-        quiet = sum(scene.calm(service).values())
+        quiet = scene.layout.callers(service) - len(scene.told(service))
         far = reached[callers.number[service]].bit_count()
         worth[service] = 2 * (service in scene.onset) + failing + 0.2 * far - 0.02 * quiet - 0.3 * below
     size = scene.layout.size
@@ -59,7 +60,6 @@ def zones(scene: Scene) -> list[str]:
     for node in {*scene.dead, *(n for n, told in scene.at_node.items() if any(u.own > 0 for _, u in told))}:
         if zone := scene.graph.zone_of(node):
             sick[zone] = sick.get(zone, 0) + 1
-    share = {
-        z: n / len(scene.graph.zones()[z]) for z, n in sick.items() if n >= min(2, len(scene.graph.zones()[z]))
-    }
+    every = scene.graph.zones()
+    share = {z: n / len(every[z]) for z, n in sick.items() if n >= max(min(2, len(every[z])), _SICK * len(every[z]))}
     return sorted(share, key=lambda z: (-share[z], z))[:_ZONES]

@@ -16,8 +16,6 @@ from consulguard.correlate.cause.together import Entity, Hypothesis, Together
 from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
 
-_VISITS = 4000  # of services in trees of callers: in a storm the most promising are judged, not all
-
 
 class Suspect(NamedTuple):
     kind: str  # service, node, zone
@@ -39,11 +37,7 @@ def suspects(
         return Verdict((), 1.0, False)
     callers = Callers(scene, Checks(scene))
     several = Together(callers, pick.reach(callers))
-    spent = 0
-    for service in pick.services(callers, several.reached):
-        spent += several.judge(service)
-        if spent > _VISITS:
-            break
+    several.judge(pick.services(callers, several.reached))
     scores = {("service", s): score for s, score in several.scores.items()}
     scores.update({("node", n): node_score(callers, n) for n in pick.nodes(scene)})
     scores.update({("zone", z): zone_score(callers, z) for z in pick.zones(scene)})

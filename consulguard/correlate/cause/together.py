@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 from math import log
 
-from consulguard.correlate.cause.callers import Callers
+from consulguard.correlate.cause.callers import Callers, Tree
 
 _FIRSTS, _SECONDS = 5, 12  # of pairs
-_JOINT = 16  # pairs judged jointly
+_JOINT = 12  # pairs judged jointly
+_VISITS = 2500  # of services in trees of callers, alone
+_REFINED = 8
 _CROWD = 4  # of which three or more may be at fault together
 _EVEN = 1e-9  # log
-_HOPELESS = 7.0  # log: a pair that even apart falls this short of the best is not judged
+_APART = 7.0  # log: a pair that even apart falls this short of the best is not judged
+_HOPELESS = 12.0  # log: what falls this short of the best is not judged any further
 
 Entity = tuple[str, str]  # kind, key
 Hypothesis = tuple[tuple[Entity, ...], float]
@@ -24,17 +28,40 @@ class Together:
         self.prior = self.w.service - self.crowd
         self.scores: dict[str, float] = {}
         self.stories: dict[str, frozenset[int]] = {}
+        self.trees: dict[str, Tree] = {}
         self.itself: dict[str, float] = {}
 
-    def judge(self, service: str) -> int:
-        """One service alone. Returns how many its story touches."""
-        scene, n = self.callers.scene, self.callers.number[service]
-        own = self.callers.checks.seen(service, True)
-        self.itself[service] = own + self.w.changed * scene.changed(service)
-        tree = self.callers.explain({service: 1.0})
-        self.scores[service] = self.prior + self.itself[service] + tree.edges[n]
+    def judge(self, services: Iterable[str]) -> None:
+        """Each service alone, the most promising first; in a storm not all."""
+        spent, best = 0, 0.0
+        for service in services:
+            scene, checks = self.callers.scene, self.callers.checks
+            self.itself[service] = checks.seen(service, True) + self.w.changed * scene.changed(service)
+            if self.scores and self.itself[service] <= 1.0 and self._most(service) < best - _HOPELESS:
+                continue
+            tree = self.callers.explain({service: 1.0})
+            self._keep(service, tree)
+            best = max(best, self.scores[service])
+            spent += len(tree.order)
+            if spent > _VISITS:
+                break
+        for service in sorted(self.scores, key=lambda s: (-self.scores[s], s))[:_REFINED]:
+            if self.scores[service] > best - _HOPELESS:
+                self.callers.refine(self.trees[service])
+                self._keep(service, self.trees[service])
+
+    def _keep(self, service: str, tree: Tree) -> None:
+        self.trees[service] = tree
+        self.scores[service] = self.prior + self.itself[service] + tree.edges[self.callers.number[service]]
         self.stories[service] = frozenset(tree.order)
-        return len(tree.order)
+
+    def _most(self, service: str) -> float:
+        """No score of it is higher: all that fails above it would be explained for certain."""
+        bits, most = self.reached[self.callers.number[service]], self.prior + max(self.itself[service], 0.0)
+        while bits:
+            most += max(self.callers.deps[bits.bit_length() - 1], 0.0)
+            bits &= (1 << (bits.bit_length() - 1)) - 1
+        return most
 
     def pairs(self) -> list[Hypothesis]:
         """Two services at fault together, judged jointly: each may explain what the other cannot."""
@@ -50,14 +77,14 @@ class Together:
                 if first == second or pair in found or pair in joint:
                     continue
                 apart = scores[first] + scores[second] - self.prior + less
-                if apart < scores[order[0]] - _HOPELESS:
+                if apart < scores[order[0]] - _APART:
                     continue
                 if self.stories[first].isdisjoint(self.stories[second]):
                     found[pair] = apart
                 else:
                     joint[pair] = self._promise(first, second)
         for pair in sorted(joint, key=lambda p: (-joint[p], p))[:_JOINT]:
-            found[pair] = self._pair(*pair) + less
+            found[pair] = self._pair(*pair, order[0]) + less
         return [((("service", a), ("service", b)), score) for (a, b), score in found.items()]
 
     def _promise(self, a: str, b: str) -> float:
@@ -89,6 +116,10 @@ class Together:
         even = [s for s in order[: 2 * most] if self.scores[s] >= self.scores[order[most - 1]] - _EVEN]
         return even if len(even) < 2 * most else order[:most]
 
-    def _pair(self, a: str, b: str) -> float:
+    def _pair(self, a: str, b: str, best: str) -> float:
         tree = self.callers.explain({a: 1.0, b: 1.0})
-        return self.prior + sum(self.itself[s] + tree.edges[self.callers.number[s]] for s in (a, b))
+        base = self.prior + self.itself[a] + self.itself[b]
+        numbers = self.callers.number[a], self.callers.number[b]
+        if base + sum(tree.edges[n] for n in numbers) > self.scores[best] - _HOPELESS:
+            self.callers.refine(tree)
+        return base + sum(tree.edges[n] for n in numbers)

@@ -45,7 +45,11 @@ class Weights(NamedTuple):
     sees_calls: float = 0.9  # a service that is broken, or needs what is, fails its callers' calls
     calls_alone: float = 1.5  # log: where all that one caller calls fails, it may be the caller
     # edges: how strongly callers lean on one callee, and how often so
-    leans: tuple[tuple[float, float], ...] = ((0.05, 0.1), (0.35, 0.2), (0.67, 0.5), (0.8, 0.2))
+    leans: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = (
+        (0.05, 0.1),
+        (0.35, 0.2),
+        (0.7, 0.7),
+    )
     early_s: float = 30  # an effect may be seen this much before its cause
     # places
     node_hit: float = 0.606  # a unit shows that its node is sick
