@@ -80,6 +80,15 @@ class Callers:
         order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
         return _Step(self.number[caller], trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
 
+    def most(self, bits: int) -> float:
+        """What these services, as bits, would say if all of them were explained for certain."""
+        most = 0.0
+        while bits:
+            high = bits.bit_length() - 1
+            most += max(self.deps[high], 0.0)
+            bits ^= 1 << high
+        return most
+
     # ---- the tree
 
     def grow(self, parts: dict[int, float]) -> Tree:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from math import exp, log
 
 from consulguard.correlate.cause.callers import Callers
+from consulguard.correlate.cause.together import HOPELESS, Hypothesis
 
 
 def node_ratio(callers: Callers, node: str) -> float:
@@ -21,36 +23,43 @@ def node_ratio(callers: Callers, node: str) -> float:
     return found + max(calm, 0) * log(w.node_hit * callers.checks.quiet(scene.now - since) + 1 - w.node_hit)
 
 
-def node_score(callers: Callers, node: str) -> float:
-    return (
-        callers.w.node
-        - callers.w.crowd * log(callers.scene.layout.nodes)
-        + node_ratio(callers, node)
-        + _above(callers, [node])
-    )
+class Ground:
+    """Judges places, ``reached`` being what fails above each service."""
 
+    def __init__(self, callers: Callers, reached: list[int]) -> None:
+        self.callers, self.w, self.scene, self.reached = callers, callers.w, callers.scene, reached
 
-def zone_score(callers: Callers, zone: str) -> float:
-    w = callers.w
-    nodes = list(callers.scene.graph.zones()[zone])
-    told = sum(log(w.zone_hit * exp(min(node_ratio(callers, n), 300.0)) + 1 - w.zone_hit) for n in nodes)
-    return w.zone + told + _above(callers, nodes)
+    def judge(self, nodes: Iterable[str], zones: Iterable[str], best: float) -> Iterator[Hypothesis]:
+        """Places that may be nearly as good as the ``best`` of services. Zones first: they outdo their nodes."""
+        for zone in zones:
+            every = list(self.scene.graph.zones()[zone])
+            ratios = [node_ratio(self.callers, n) for n in every]
+            told = sum(log(self.w.zone_hit * exp(min(r, 300.0)) + 1 - self.w.zone_hit) for r in ratios)
+            if (score := self._score(self.w.zone + told, every, best)) is not None:
+                best = max(best, score)
+                yield (("zone", zone),), score
+        prior = self.w.node - self.w.crowd * log(self.scene.layout.nodes)
+        for node in nodes:
+            if (score := self._score(prior + node_ratio(self.callers, node), [node], best)) is not None:
+                best = max(best, score)
+                yield (("node", node),), score
 
-
-def _above(callers: Callers, nodes: list[str]) -> float:
-    """What the callers of the services there say: they lean on a service as far as it is there."""
-    scene = callers.scene
-    here: dict[str, int] = {}
-    for node in nodes:
-        for service, units in scene.layout.units(node).items():
-            here[service] = here.get(service, 0) + units
-    sources = {
-        service: here[service] / max(scene.layout.size(service), here[service], 1)
-        for service in sorted(here)
-        if service in scene.depth
-    }
-    if not sources:
-        return 0.0
-    tree = callers.explain(sources)
-    callers.refine(tree)
-    return sum(tree.edges[callers.number[s]] for s in sources)
+    def _score(self, told: float, nodes: list[str], best: float) -> float | None:
+        """With what the callers of the services there say: they lean on a service as far as it is there."""
+        scene, number = self.scene, self.callers.number
+        here: dict[str, int] = {}
+        for node in nodes:
+            for service, units in scene.layout.units(node).items():
+                if service in number:
+                    here[service] = here.get(service, 0) + units
+        bits = 0
+        for service in here:
+            bits |= self.reached[number[service]]
+        if told + self.callers.most(bits) < best - HOPELESS:
+            return None
+        if not here:
+            return told
+        parts = {s: here[s] / max(scene.layout.size(s), here[s], 1) for s in sorted(here)}
+        tree = self.callers.explain(parts)
+        self.callers.refine(tree)
+        return told + sum(tree.edges[number[s]] for s in parts)

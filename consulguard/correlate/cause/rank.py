@@ -9,7 +9,7 @@ from typing import NamedTuple
 from consulguard.correlate.cause import pick
 from consulguard.correlate.cause.callers import Callers
 from consulguard.correlate.cause.checks import Checks
-from consulguard.correlate.cause.ground import node_score, zone_score
+from consulguard.correlate.cause.ground import Ground
 from consulguard.correlate.cause.memory import NONE, Hints, Trail
 from consulguard.correlate.cause.scene import Scene
 from consulguard.correlate.cause.together import Entity, Hypothesis, Together
@@ -38,15 +38,15 @@ def suspects(
     callers = Callers(scene, Checks(scene))
     several = Together(callers, pick.reach(callers))
     several.judge(pick.services(callers, several.reached))
-    scores = {("service", s): score for s, score in several.scores.items()}
-    scores.update({("node", n): node_score(callers, n) for n in pick.nodes(scene)})
-    scores.update({("zone", z): zone_score(callers, z) for z in pick.zones(scene)})
-    whole: list[Hypothesis] = [((e,), s) for e, s in scores.items()]
+    whole = several.alone()
+    best = max(score for _, score in whole) if whole else 0.0
+    whole += Ground(callers, several.reached).judge(pick.nodes(scene), pick.zones(scene), best)
     whole += several.pairs() + several.crowds()
-    return _weigh(whole, scores, w)
+    return _weigh(whole, w)
 
 
-def _weigh(whole: list[Hypothesis], scores: dict[Entity, float], w: Weights) -> Verdict:
+def _weigh(whole: list[Hypothesis], w: Weights) -> Verdict:
+    scores = {causes[0]: score for causes, score in whole if len(causes) == 1}
     high = max(0.0, max(s for _, s in whole))
     total = exp(-high) + sum(exp(s - high) for _, s in whole)
     chances: dict[Entity, float] = {}

@@ -10,12 +10,12 @@ from consulguard.correlate.cause.callers import Callers, Tree
 
 _FIRSTS, _SECONDS = 5, 12  # of pairs
 _JOINT = 12  # pairs judged jointly
-_VISITS = 2500  # of services in trees of callers, alone
+_VISITS = 1200  # of services in trees of callers, alone
 _REFINED = 8
 _CROWD = 4  # of which three or more may be at fault together
 _EVEN = 1e-9  # log
 _APART = 7.0  # log: a pair that even apart falls this short of the best is not judged
-_HOPELESS = 12.0  # log: what falls this short of the best is not judged any further
+HOPELESS = 12.0  # log: what falls this short of the best is not judged any further
 
 Entity = tuple[str, str]  # kind, key
 Hypothesis = tuple[tuple[Entity, ...], float]
@@ -37,7 +37,7 @@ class Together:
         for service in services:
             scene, checks = self.callers.scene, self.callers.checks
             self.itself[service] = checks.seen(service, True) + self.w.changed * scene.changed(service)
-            if self.scores and self.itself[service] <= 1.0 and self._most(service) < best - _HOPELESS:
+            if self.scores and self.itself[service] <= 1.0 and self._most(service) < best - HOPELESS:
                 continue
             tree = self.callers.explain({service: 1.0})
             self._keep(service, tree)
@@ -46,7 +46,7 @@ class Together:
             if spent > _VISITS:
                 break
         for service in sorted(self.scores, key=lambda s: (-self.scores[s], s))[:_REFINED]:
-            if self.scores[service] > best - _HOPELESS:
+            if self.scores[service] > best - HOPELESS:
                 self.callers.refine(self.trees[service])
                 self._keep(service, self.trees[service])
 
@@ -57,11 +57,11 @@ class Together:
 
     def _most(self, service: str) -> float:
         """No score of it is higher: all that fails above it would be explained for certain."""
-        bits, most = self.reached[self.callers.number[service]], self.prior + max(self.itself[service], 0.0)
-        while bits:
-            most += max(self.callers.deps[bits.bit_length() - 1], 0.0)
-            bits &= (1 << (bits.bit_length() - 1)) - 1
-        return most
+        above = self.callers.most(self.reached[self.callers.number[service]])
+        return self.prior + max(self.itself[service], 0.0) + above
+
+    def alone(self) -> list[Hypothesis]:
+        return [((("service", s),), score) for s, score in self.scores.items()]
 
     def pairs(self) -> list[Hypothesis]:
         """Two services at fault together, judged jointly: each may explain what the other cannot."""
@@ -83,8 +83,12 @@ class Together:
                     found[pair] = apart
                 else:
                     joint[pair] = self._promise(first, second)
+        spent = 0
         for pair in sorted(joint, key=lambda p: (-joint[p], p))[:_JOINT]:
-            found[pair] = self._pair(*pair, order[0]) + less
+            found[pair], visits = self._pair(*pair, order[0], less)
+            spent += visits
+            if spent > _VISITS:
+                break
         return [((("service", a), ("service", b)), score) for (a, b), score in found.items()]
 
     def _promise(self, a: str, b: str) -> float:
@@ -116,10 +120,11 @@ class Together:
         even = [s for s in order[: 2 * most] if self.scores[s] >= self.scores[order[most - 1]] - _EVEN]
         return even if len(even) < 2 * most else order[:most]
 
-    def _pair(self, a: str, b: str, best: str) -> float:
+    def _pair(self, a: str, b: str, best: str, less: float) -> tuple[float, int]:
+        """Its score, and how many services its story touches."""
         tree = self.callers.explain({a: 1.0, b: 1.0})
-        base = self.prior + self.itself[a] + self.itself[b]
+        base = self.prior + self.itself[a] + self.itself[b] + less
         numbers = self.callers.number[a], self.callers.number[b]
-        if base + sum(tree.edges[n] for n in numbers) > self.scores[best] - _HOPELESS:
+        if base + sum(tree.edges[n] for n in numbers) > self.scores[best] - HOPELESS:
             self.callers.refine(tree)
-        return base + sum(tree.edges[n] for n in numbers)
+        return base + sum(tree.edges[n] for n in numbers), len(tree.order)
