@@ -89,20 +89,20 @@ class Scene:
                 if owner and owner != service_key(target):
                     fronts.add(at)
         own = {at[:2] for at in signs if at not in fronts}
-        usual = _usual(signs)
+        usual = _usual(signs, self.now)
         for (service, node, instance), told in sorted(signs.items()):
             at = (service, node, instance)
             if (service, node) in planned or ("", node) in planned or (at in fronts and at[:2] in own):
                 continue
             self._put(service, node, told, usual)
 
-    def _put(self, service: str, node: str, told: list[tuple[str, Sign]], usual: Mapping[str, float]) -> None:
+    def _put(self, service: str, node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual]) -> None:
         if not service:
             for check, sign in told:
                 if check == SERF and sign.bad and sign.worst == 2 and sign.ratio is not None:
                     self.dead[node] = min(sign.onset, self.dead.get(node, sign.onset))
             return
-        unit = _unit(node, told, usual, self.w)
+        unit = _unit(node, told, usual, self.now, self.w)
         self.units.setdefault(service, []).append(unit)
         if node:
             self.at_node.setdefault(node, []).append((service, unit))
@@ -209,17 +209,40 @@ def _asked(named: Callable[[str], str], calls: Iterable[Call], now: float, w: We
     return found
 
 
-def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]]) -> dict[str, float]:
-    """What a check of resources says of the middle one of many: where all strain, strain tells nothing."""
-    told: dict[str, list[float]] = {}
+class Usual(NamedTuple):
+    """What a check of resources says of the middle one of many: where all strain, strain tells nothing.
+
+    What tells then is who never eases while the others do, as a thing that is pinned to its limit.
+    """
+
+    ratio: float = 0.0
+    eases: float = 0.0  # how often, per second
+
+
+def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]], now: float) -> dict[str, Usual]:
+    told: dict[str, list[Sign]] = {}
     for checks in signs.values():
         for check, sign in checks:
             if sign.ratio is not None and _OWN.search(check):
-                told.setdefault(check, []).append(sign.ratio)
-    return {check: max(sorted(r)[len(r) // 2], 0.0) for check, r in told.items() if len(r) >= _MANY}
+                told.setdefault(check, []).append(sign)
+    found = {}
+    for check, all_of in told.items():
+        if len(all_of) >= _MANY:
+            middle = sorted(s.ratio or 0.0 for s in all_of)[len(all_of) // 2]
+            eases = sorted(s.eased / max(now - s.onset, 10.0) for s in all_of)[len(all_of) // 2]
+            found[check] = Usual(max(middle, 0.0), eases)
+    return found
 
 
-def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, float], w: Weights) -> Unit:
+def _strain(sign: Sign, usual: Usual, now: float) -> float:
+    """Log ratio of a check of resources, as far as it is not usual."""
+    pinned = usual.eases * (now - sign.onset) if sign.bad and not sign.eased else 0.0
+    return (sign.ratio or 0.0) - usual.ratio + pinned
+
+
+def _unit(
+    node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights
+) -> Unit:
     """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
     own = deps = 0.0
     seen = [s for check, s in told if s.ratio is not None and not _OWN.search(check)]
@@ -228,7 +251,7 @@ def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, float], w
         own = deps = best + (w.several if len(seen) > 1 and best > 0 else 0.0)
     strained = [(c, s) for c, s in told if s.ratio is not None and _OWN.search(c)]
     if strained:
-        best = min(max((s.ratio or 0.0) - usual.get(c, 0.0) for c, s in strained), w.bound)
+        best = min(max(_strain(s, usual.get(c, Usual()), now) for c, s in strained), w.bound)
         # a strained thing need not fail outside, and a failing one need not be strained
         own = log(w.outside * exp(own) + 1 - w.outside) + log(w.strains * exp(best) + 1 - w.strains)
         deps += log(1 - w.strained + w.strained * exp(min(best, 4.0)))

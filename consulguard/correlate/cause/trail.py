@@ -10,6 +10,7 @@ Three stories are compared by their likelihood, as renewal processes (D. R. Cox,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import exp, log
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Sign(NamedTuple):
     bad: bool  # now
     worst: int
     blips: tuple[tuple[float, float, bool], ...] = ()  # bad phases: start, end, not over yet
+    eased: int = 0  # how often it has eased from its worst since then
 
 
 class _Phase(NamedTuple):
@@ -61,7 +63,11 @@ def read(flips: Sequence[Flip], now: float, w: Weights) -> Sign | None:
     if worst < 2:
         ratio += w.warning
     blips = tuple((p.start, p.start + p.length, p.open) for p in phases if p.bad and p.start >= now - w.fresh_s)
-    return Sign(max(-w.bound, ratio), onset, last.bad, worst, blips)
+    return Sign(max(-w.bound, ratio), onset, last.bad, worst, blips, _eased(flips, now - w.fresh_s))
+
+
+def _eased(flips: Sequence[Flip], since: float) -> int:
+    return sum(now < was and at >= since for (_, was), (at, now) in pairwise(flips))
 
 
 def _phases(flips: Sequence[Flip], now: float) -> tuple[list[_Phase], int]:
