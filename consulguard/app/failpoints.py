@@ -1,6 +1,7 @@
 """Named points at which a test may kill or stall the process: ``CONSULGUARD_FAILPOINT=name:kill[:nth]``.
 
-``kill`` is SIGKILL, ``stop`` is SIGSTOP, ``block20`` sleeps for 20 s and blocks the thread it is in.
+``kill`` is SIGKILL, ``stop`` is SIGSTOP, ``block20`` sleeps for 20 s and blocks the thread it is in. ``nth`` says
+at which passing; ``*``: at each.
 
 They exist to prove what happens when we die at the worst moment; without the variable they do nothing.
 
@@ -27,6 +28,7 @@ class Failpoints:
         self._signal = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}.get(action)
         seconds = action.removeprefix("block")
         self._block_s = int(seconds) if seconds != action and seconds.isascii() and seconds.isdigit() else 0
+        self._each = nth == "*"
         self._left = int(nth) if nth.isascii() and nth.isdigit() else 1
 
     def __call__(self, name: str) -> None:
@@ -34,7 +36,9 @@ class Failpoints:
         if name != self._name:
             return
         self._left -= 1
-        if self._left == 0 and self._signal is not None:
+        if self._left != 0 and not self._each:
+            return
+        if self._signal is not None:
             os.kill(os.getpid(), self._signal)
-        elif self._left == 0:
+        else:
             time.sleep(self._block_s)
