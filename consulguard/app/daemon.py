@@ -48,7 +48,7 @@ from consulguard.events import (
     Woke,
 )
 from consulguard.journal import Draft, Store
-from consulguard.model import Message
+from consulguard.model import Message, Outcome
 from consulguard.watch import Watcher
 
 INBOX = 10_000
@@ -57,6 +57,7 @@ TURN = 256  # events taken in one turn, and so in one commit
 HEAVY = 500  # things not passing, or observations in a turn: from here on the step leaves the loop to others
 SNAPSHOT_EVERY = 5_000  # entries
 PARK_POLL_S = 0.05
+LEASE_POLL_S = 0.2
 REPLAY_S = 2.0  # of stepping, which a restart would have to repeat; not in a crowd, whose snapshots are heavy
 T = TypeVar("T")
 log = structlog.get_logger("consulguard.app")
@@ -285,6 +286,12 @@ class Daemon:
 
     async def _do(self, effect: Do) -> None:
         result = await perform(effect.intent, self.rooms.actions, self.rooms.context)
+        # Refused by our own gate is no answer of the target: with the lease again it is sent after all, and without
+        # it the next leader takes the intent up, this life being over.
+        while result.outcome is Outcome.RETRY and not self.rooms.lease.sends():
+            await asyncio.sleep(LEASE_POLL_S)
+            if self.rooms.lease.sends():
+                result = await perform(effect.intent, self.rooms.actions, self.rooms.context)
         self.rooms.failpoint("app.before_result")
         await self._inbox.put(Resulted(at=self.rooms.clock.now(), result=result))
 
