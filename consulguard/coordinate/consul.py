@@ -3,7 +3,7 @@
 The epoch is the key's ModifyIndex, Consul's own raft index, which only rises; its LockIndex falls when somebody
 writes or deletes the key. The session has no node checks: a blip of gossip must not cost the lease, our own clock
 gives it up first. Consul ends a session up to twice its TTL after the last renewal, and keeps the lock from others
-for another LockDelay, which is as long as the TTL.
+for another LockDelay, which is as long as the TTL: together 42 s by default, and at most 45 s until another leads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from consulguard.consulapi import ConsulClient, segment
 from consulguard.coordinate.lease import LeaseSettings, Lock, SharedLease
 from consulguard.errors import BadAnswer, ConsulRefused, ConsulUnavailable, LeaseLost, LeaseUnavailable
 
-TTL_S = 15.0
+TTL_S = 14.0
 WATCH_S = 10.0  # one blocking read of the key while another holds it
 AGAIN_S = 1.0  # the end of a lock delay wakes nobody
 UNSURE = (ConsulUnavailable, ConsulRefused, BadAnswer)
