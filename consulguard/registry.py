@@ -11,6 +11,7 @@ ACTIONS = "consulguard.actions"
 NOTIFIERS = "consulguard.notifiers"
 STORES = "consulguard.stores"
 LEASES = "consulguard.leases"
+MEMBERS = "consulguard.members"
 GUARDS = "consulguard.guards"
 
 

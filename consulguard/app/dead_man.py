@@ -66,7 +66,10 @@ def leave(reason: str) -> None:
 
 
 class DeadMan:
-    """Watches a ``Pulse`` while armed. ``leave`` must not return; where it does (tests), the fence stays shut."""
+    """Watches every ``Pulse`` it is armed with; the process's own knows when its event loop must come round.
+
+    ``leave`` must not return; where it does (tests), the fence stays shut.
+    """
 
     def __init__(
         self, clock: Clock, pulse: Pulse, limits: Limits | None = None, leave: Callable[[str], None] = leave
@@ -76,12 +79,13 @@ class DeadMan:
         self.fired = ""
         self._clock = clock
         self._leave = leave
-        self._armed = False
+        self._watcher: threading.Thread | None = None
+        self._watched: tuple[Pulse, ...] = ()  # replaced, never changed: a thread reads it
         self._stop = threading.Event()
 
     def stuck(self) -> bool:
         """Look, and end the process where it must end. True where that did not end it."""
-        if self._armed and not self.fired and (reason := self._reason(self._clock.monotonic())):
+        if self._watched and not self.fired and (reason := self._reason(self._clock.monotonic())):
             self.fired = reason
             self._leave(reason)
         return bool(self.fired)
@@ -89,36 +93,47 @@ class DeadMan:
     def came_round(self, rests_s: float = 0.0) -> None:
         """The event loop is about to rest for at most so long, or to run what is ready."""
         self.stuck()
-        if self._armed and self.limits.loop_s:
+        if self._watched and self.limits.loop_s:
             self.pulse.round_by = self._clock.monotonic() + rests_s + self.limits.loop_s
             signal.setitimer(signal.ITIMER_REAL, rests_s + self.limits.loop_s * ALARM_FACTOR)
 
     @contextlib.contextmanager
-    def armed(self) -> Iterator[None]:
-        """Watch until the block is left. Only in the main thread of a process of its own."""
-        self.pulse.turned_at = self.pulse.append_since = self.pulse.round_by = None  # an earlier life's are over
-        self._stop.clear()
-        self._armed = True
-        watcher = threading.Thread(target=self._watch, name="dead-man", daemon=True)
-        watcher.start()
+    def armed(self, pulse: Pulse | None = None) -> Iterator[None]:
+        """Watch a pulse until the block is left. Only in the main thread of a process of its own.
+
+        Several may be watched at a time: whichever stands still ends the process.
+        """
+        pulse = pulse or self.pulse
+        pulse.turned_at = pulse.append_since = pulse.round_by = None  # an earlier life's are over
+        if not self._watched:
+            self.pulse.round_by = None
+            self._stop.clear()
+            self._watcher = threading.Thread(target=self._watch, name="dead-man", daemon=True)
+            self._watcher.start()
+        self._watched = (*self._watched, pulse)
         try:
             yield
         finally:
-            self._armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._stop.set()
-            watcher.join()
+            self._watched = tuple(watched for watched in self._watched if watched is not pulse)
+            if not self._watched:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                self._stop.set()
+                if self._watcher is not None:
+                    self._watcher.join()
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):
             self.stuck()
 
     def _reason(self, now: float) -> str:
-        pulse, limits = self.pulse, self.limits
-        # They may change while we look: each is read once.
-        round_by, append_since, turned_at = pulse.round_by, pulse.append_since, pulse.turned_at
+        limits, round_by = self.limits, self.pulse.round_by
         if limits.loop_s and round_by is not None and now > round_by:
             return f"the event loop is {limits.loop_s + now - round_by:.1f} s late"
+        return next((reason for pulse in self._watched if (reason := self._still(pulse, now))), "")
+
+    def _still(self, pulse: Pulse, now: float) -> str:
+        # They may change while we look: each is read once.
+        limits, append_since, turned_at = self.limits, pulse.append_since, pulse.turned_at
         if limits.append_s and append_since is not None and now - append_since > limits.append_s:
             return f"the journal has taken {now - append_since:.1f} s for one commit"
         if limits.silence_s and turned_at is not None and now - turned_at > limits.silence_s:

@@ -9,16 +9,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import structlog
 from msgspec import structs
 
-from consulguard.app import holding
+from consulguard.app import holding, shards
 from consulguard.app.dead_man import DeadMan, Limits, Pulse, WatchedSelector
 from consulguard.app.receivers import notifiers
 from consulguard.app.renewal import Renewal
-from consulguard.app.service import Service, doors, drained, standing
-from consulguard.app.turns import Replica, Turn, beside, first_of
-from consulguard.clock import SystemClock
-from consulguard.config import Loaded
+from consulguard.app.service import Service, doors, drained, refuse_unusable, standing
+from consulguard.app.turns import Place, Replica, Turn, beside, first_of
+from consulguard.clock import Clock, SystemClock
+from consulguard.config import Loaded, units
 from consulguard.errors import StoreFull, StoreUnavailable
 from consulguard.serve import Sights
 
@@ -61,35 +62,62 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
     after each. Raises ConfigError, StoreUnavailable, StoreCorrupt.
     """
     clock = SystemClock()  # one for all: what is journaled must not go back
-    held, alarm = "", holding.Alarm(lambda: notifiers(loaded, clock), clock)
     with _signals() as asked:
-        renewal = Renewal(loaded, asked.renew, clock)
-        async with contextlib.aclosing(Replica(loaded, clock)) as replica:
-            while not asked.stop.is_set():
-                stood = asyncio.Event()
-                try:
-                    async with replica.turn(asked.stop, partial(_standby, loaded, renewal, asked)) as turn:
-                        if turn is not None:
-                            mine = replace(turn, held=held, renewal=renewal)
-                            leading = standing(loaded, clock, dead_man=dead_man, turn=mine)
-                            async with leading as service, replica.remembering(service.store):
-                                stood.set()
-                                await alarm.over()
-                                await _lead(service, turn, asked, once=once)
-                    continue
-                except StoreUnavailable as error:
-                    if replica.was_lost:  # somebody else writes it now
-                        continue
-                    full = isinstance(error, StoreFull)
-                    if once or not (stood.is_set() or (held and full)):
-                        raise
-                    if stood.is_set():
-                        await alarm.sound(error)
-                    if not full:
-                        raise
-                    held, stopped_at = f"{UNWRITTEN} ({error})", clock.now().timestamp()
-                await _wait_for_room(loaded, held, stopped_at, asked.stop)
+        process = _Process(
+            clock=clock,
+            asked=asked,
+            renewal=Renewal(loaded, asked.renew, clock),
+            dead_man=dead_man,
+            once=once,
+        )
+        found = units.views(loaded)
+        if found[0] is loaded:
+            await _live(process, loaded, Place())
+        else:
+            await _live_together(process, loaded, found)
     return None if asked.ended else asked.next
+
+
+async def _live_together(process: _Process, loaded: Loaded, found: tuple[Loaded, ...]) -> None:
+    """Each unit has a life of its own; what ends one of them for good ends the process."""
+    for view in found:
+        refuse_unusable(view, process.clock)
+    async with shards.places(loaded, found, process.clock) as (member, places):
+        lives = [_live(process, view, place) for view, place in zip(found, places, strict=True)]
+        await shards.together(process.asked.stop, member(process.asked.stop), *lives)
+
+
+async def _live(process: _Process, loaded: Loaded, place: Place) -> None:
+    """Turn after turn, until we are asked to end."""
+    clock, asked, renewal, once = process.clock, process.asked, process.renewal, process.once
+    held, alarm = "", holding.Alarm(lambda: notifiers(loaded, clock), clock)
+    if loaded.unit is not None:
+        structlog.contextvars.bind_contextvars(unit=loaded.unit.told)
+    async with contextlib.aclosing(Replica(loaded, clock, place)) as replica:
+        while not asked.stop.is_set():
+            stood = asyncio.Event()
+            try:
+                async with replica.turn(asked.stop, partial(_standby, loaded, process, place)) as turn:
+                    if turn is not None:
+                        mine = replace(turn, held=held, renewal=renewal)
+                        leading = standing(loaded, clock, dead_man=process.dead_man, turn=mine)
+                        async with leading as service, replica.remembering(service.store):
+                            stood.set()
+                            await alarm.over()
+                            await _lead(service, turn, asked, once=once)
+                continue
+            except StoreUnavailable as error:
+                if replica.was_lost:  # somebody else writes it now
+                    continue
+                full = isinstance(error, StoreFull)
+                if once or not (stood.is_set() or (held and full)):
+                    raise
+                if stood.is_set():
+                    await alarm.sound(error)
+                if not full:
+                    raise
+                held, stopped_at = f"{UNWRITTEN} ({error})", clock.now().timestamp()
+            await _wait_for_room(loaded, held, stopped_at, asked.stop)
 
 
 async def _wait_for_room(loaded: Loaded, held: str, stopped_at: float, stop: asyncio.Event) -> None:
@@ -100,25 +128,29 @@ async def _wait_for_room(loaded: Loaded, held: str, stopped_at: float, stop: asy
 
 
 async def _lead(service: Service, turn: Turn, asked: _Asked, *, once: bool) -> None:
-    """Until we are asked to end, which is done in good order, or the lease is lost, which is not."""
-    asked.reload = service.reloader.now
+    """Until we are asked to end or another is to lead, which is done in good order, or the lease is lost."""
     goal = service.daemon.seen_all if once else asked.stop
-    try:
-        await first_of(goal.wait(), turn.over())
-    finally:
-        asked.reload = _nothing
-    if not goal.is_set():
+    moved = asyncio.Event()
+
+    async def given_away() -> None:
+        await turn.place.moved()
+        moved.set()
+
+    with asked.reloading(service.reloader.now):
+        await first_of(goal.wait(), turn.over(), given_away())
+    if not goal.is_set() and not moved.is_set():
         return
     if once:
         await drained(service)
     await service.daemon.park(PARK_S, asked.hurry.is_set)
-    asked.stop.set()
+    if goal.is_set():
+        asked.stop.set()
 
 
 @contextlib.asynccontextmanager
-async def _standby(loaded: Loaded, renewal: Renewal, asked: _Asked) -> AsyncIterator[None]:
+async def _standby(loaded: Loaded, process: _Process, place: Place) -> AsyncIterator[None]:
     """The doors of a replica that waits for its turn: ready to lead, and nobody to give orders to."""
-    began = SystemClock().now().timestamp()
+    began, renewal = SystemClock().now().timestamp(), process.renewal
     waiting = holding.refusing(STANDBY)
     sights = Sights(
         health=lambda: structs.replace(
@@ -126,16 +158,9 @@ async def _standby(loaded: Loaded, renewal: Renewal, asked: _Asked) -> AsyncIter
         ),
         reload=renewal.reload if loaded.config.server.reload else None,
     )
-    asked.reload = renewal.now
-    try:
+    with process.asked.reloading(renewal.now), place.shown(sights):
         async with doors(loaded, waiting, sights), beside(renewal.run()):
             yield
-    finally:
-        asked.reload = _nothing
-
-
-def _nothing() -> None:
-    return None
 
 
 @dataclass(slots=True)
@@ -144,7 +169,7 @@ class _Asked:
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # this life
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
-    reload: Callable[[], None] = _nothing
+    reloads: list[Callable[[], None]] = field(default_factory=list)
     ended: bool = False  # by a signal: no life follows
     next: Loaded | None = None
 
@@ -156,11 +181,35 @@ class _Asked:
         self.next = loaded
         self.stop.set()
 
+    def reload(self) -> None:
+        for look in self.reloads:
+            look()
+
+    @contextlib.contextmanager
+    def reloading(self, look: Callable[[], None]) -> Iterator[None]:
+        """``look`` is called at each SIGHUP while the block runs."""
+        self.reloads.append(look)
+        try:
+            yield
+        finally:
+            self.reloads.remove(look)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Process:
+    """What all lives in a process share."""
+
+    clock: Clock
+    asked: _Asked
+    renewal: Renewal
+    dead_man: DeadMan | None
+    once: bool
+
 
 @contextlib.contextmanager
 def _signals() -> Iterator[_Asked]:
     asked, loop = _Asked(), asyncio.get_running_loop()
-    handlers = {signal.SIGTERM: asked.end, signal.SIGINT: asked.end, signal.SIGHUP: lambda: asked.reload()}
+    handlers = {signal.SIGTERM: asked.end, signal.SIGINT: asked.end, signal.SIGHUP: asked.reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

@@ -14,7 +14,7 @@ import structlog
 
 from consulguard.app import service
 from consulguard.clock import Clock
-from consulguard.config import Loaded
+from consulguard.config import Loaded, units
 from consulguard.errors import ConfigError
 
 log = structlog.get_logger("consulguard.reload")
@@ -74,7 +74,8 @@ class Renewal:
         again = self._loaded.again()
         if again.config == self._loaded.config:
             return None
-        service.refuse_unusable(again, self._clock)
+        for view in units.views(again):
+            service.refuse_unusable(view, self._clock)
         return again
 
 

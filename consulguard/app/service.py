@@ -31,7 +31,7 @@ from consulguard.errors import ConfigError
 from consulguard.events import Configured, Reply
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxWorker
-from consulguard.serve import Control, Health, Heartbeat, HttpDoor, Metrics, Sights
+from consulguard.serve import Control, Health, Heartbeat, HttpDoor, Metrics, Shown, Sights
 from consulguard.watch import Watcher
 
 COMMANDS = (
@@ -75,8 +75,9 @@ async def standing(
     """
     clock = clock or SystemClock()
     turn = turn or turns.alone(clock)
-    watched = dead_man.armed() if dead_man is not None else contextlib.nullcontext()
-    dead_man = dead_man or DeadMan(clock, Pulse())
+    pulse = turn.place.pulse or (dead_man.pulse if dead_man is not None else Pulse())
+    watched = dead_man.armed(pulse) if dead_man is not None else contextlib.nullcontext()
+    dead_man = dead_man or DeadMan(clock, pulse)
     given, channels = _given(loaded, clock), notifiers(loaded, clock)
     store = journal(loaded, tuple(c.name for c in channels), turn)
     client, measured = _client(loaded, clock)
@@ -97,14 +98,15 @@ async def standing(
             failpoint=failpoint,
             told=lambda: _poke(workers),
             held=turn.held,
-            pulse=dead_man.pulse,
+            pulse=pulse,
             turned=measured.turned,
             traced=traced,
         )
         daemon = Daemon(rooms)
         reloader = Reloader(loaded, given, daemon.reconfigure, clock, turn.renewal)
-        open_doors = doors(loaded, _handler(loaded, daemon), _sights(loaded, daemon, measured.metrics, reloader))
-        with watched:
+        sights = _sights(loaded, daemon, measured.metrics, reloader)
+        open_doors = doors(loaded, _handler(loaded, daemon), sights)
+        with watched, turn.place.shown(sights):
             async with open_doors, _tasks(daemon, workers, reloader, loaded), chatting(loaded, daemon):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
 
@@ -214,16 +216,27 @@ def told(reply: Reply | None) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def doors(loaded: Loaded, handle: Handler, sights: Sights) -> AsyncIterator[None]:
     control = Control(settings.socket_path(loaded), handle)
-    door = HttpDoor(loaded.config.server.listen, sights) if loaded.config.server.listen else None
     try:
         await _listen(control, settings.socket_path(loaded), "beside journal.path")
-        if door is not None:
-            await _listen(door, loaded.config.server.listen, "server.listen")
+        async with http_door(loaded, sights):
+            yield
+    finally:
+        await control.stop()
+
+
+@contextlib.asynccontextmanager
+async def http_door(loaded: Loaded, sights: Shown) -> AsyncIterator[None]:
+    """Open while the block runs, where it has an address. Raises ConfigError."""
+    listen = loaded.config.server.listen
+    if not listen:
+        yield
+        return
+    door = HttpDoor(listen, sights)
+    try:
+        await _listen(door, listen, "server.listen")
         yield
     finally:
-        if door is not None:
-            await door.stop()
-        await control.stop()
+        await door.stop()
 
 
 async def _listen(door: Control | HttpDoor, where: object, setting: str) -> None:

@@ -5,26 +5,44 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import structlog
 
 from consulguard import registry
+from consulguard.app.dead_man import Pulse
 from consulguard.app.past import Fold
 from consulguard.app.reload import Look
 from consulguard.clock import Clock
-from consulguard.config import Loaded, settings
+from consulguard.config import Loaded, settings, units
 from consulguard.config import coordinate as given
-from consulguard.coordinate import Lease, SharedLease
+from consulguard.coordinate import Lease, LeaseSettings, SharedLease
 from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable, StoreCorrupt, StoreUnavailable
 from consulguard.journal import JournalSettings, Mark, Store
+from consulguard.journal.postgresql import SCHEMA
+from consulguard.serve import Sights
 
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 READ_S = 1.0  # between two looks at the leader's journal, and between two marks beside the lease
 AGAIN_S = 5.0  # after the journal could not be read
 log = structlog.get_logger("consulguard.app")
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a unit stands among the others of its process. By default it is the only one, and nobody else's."""
+
+    name: str = ""  # the replica's, among the others'; empty: host and process
+    ours: Callable[[], bool] = lambda: True  # whether to try for the lease now
+    moved: Callable[[], Coroutine[Any, Any, None]] = _never  # returns when another is to have it
+    shown: Callable[[Sights], contextlib.AbstractContextManager[None]] = lambda sights: contextlib.nullcontext()
+    pulse: Pulse | None = None  # None: the process's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +54,7 @@ class Turn:
     known: tuple[Mark, ...] = ()  # how far it had certainly come
     held: str = ""  # why it only watches until resumed
     renewal: Look | None = None  # looks whether the configuration has changed
+    place: Place = Place()
 
     async def over(self) -> None:
         """Return when the lease is lost: at once where that has happened, never for the only replica."""
@@ -72,7 +91,14 @@ def store(
         return make(settings.journal_path(loaded), **shared)  # type: ignore[no-any-return]
     made = make(settings.journal_path(loaded), dsn=given.dsn(loaded), **shared)
     leads = turn is not None and isinstance(turn.lease, SharedLease)
-    return made.shared(take_over=leads, known=turn.known if turn else ())  # type: ignore[no-any-return]
+    known, schema = turn.known if turn else (), units.schema(loaded, SCHEMA)
+    return made.shared(take_over=leads, known=known, schema=schema)  # type: ignore[no-any-return]
+
+
+def lease(loaded: Loaded, clock: Clock, wanted: LeaseSettings) -> SharedLease:
+    """Kept where the whole configuration says, whatever the unit it is about."""
+    make = registry.load(registry.LEASES, loaded.config.coordinate.backend)
+    return make(clock, wanted, lambda: settings.client(units.whole(loaded)))  # type: ignore[no-any-return]
 
 
 async def first_of(*works: Coroutine[Any, Any, object]) -> None:
@@ -101,14 +127,14 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 class Replica:
     """One of several, or the only one."""
 
-    def __init__(self, loaded: Loaded, clock: Clock) -> None:
+    def __init__(self, loaded: Loaded, clock: Clock, place: Place | None = None) -> None:
         self._loaded = loaded
         self._clock = clock
-        wanted, backend = given.lease(loaded), loaded.config.coordinate.backend
+        self._place = place or Place()
+        wanted, backend = given.lease(loaded, self._place.name), loaded.config.coordinate.backend
         self._lease: SharedLease | None = None
         if backend != "single":
-            made = registry.load(registry.LEASES, backend)(clock, wanted, lambda: settings.client(loaded))
-            self._lease = made
+            self._lease = lease(loaded, clock, wanted)
 
     @property
     def was_lost(self) -> bool:
@@ -122,17 +148,17 @@ class Replica:
         None: ``stop`` came first. ``waiting``: what is open meanwhile.
         """
         if self._lease is None:
-            yield alone(self._clock)
+            yield replace(alone(self._clock), place=self._place)
             return
         warm = Fold()
         make_folder(self._loaded)
         async with waiting(), beside(self._follow(warm)):
-            await first_of(self._lease.gain(), stop.wait())
+            await first_of(self._lease.gain(self._place.ours), stop.wait())
         if stop.is_set():
             yield None
             return
         async with self._lease.kept():
-            yield Turn(lease=self._lease, warm=warm, known=await self._known(warm))
+            yield Turn(lease=self._lease, warm=warm, known=await self._known(warm), place=self._place)
 
     @contextlib.asynccontextmanager
     async def remembering(self, store: Store) -> AsyncIterator[None]:

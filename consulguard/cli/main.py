@@ -27,6 +27,7 @@ VERBS: dict[str, str | dict[str, str]] = {
     "check": "check:check",
     "status": "status:status",
     "simulate": "simulate:simulate",
+    "shards": "shards:shards",
     "pause": "brake:pause",
     "resume": "brake:resume",
     "playbook": {

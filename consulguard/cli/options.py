@@ -65,12 +65,33 @@ class Options:
         return bool(self.values["stale"])
 
     def load(self, *more: tuple[tuple[str, ...], Any, str]) -> Loaded:
-        """The configuration with the flags, and ``more`` settings of the verb, on top. Raises ConfigError."""
+        """The configuration with the flags, and ``more`` settings of the verb, on top. Raises ConfigError.
+
+        Where it has units: of the one that ``--datacenter`` and ``--partition`` name.
+        """
+        from consulguard.config import units
+
+        datacenter, partition = self.values["datacenter"] or "", self.values["partition"] or ""
+        loaded = self.load_all(*more)
+        return units.chosen(loaded, datacenter, partition) if loaded.config.coordinate.units else loaded
+
+    def load_all(self, *more: tuple[tuple[str, ...], Any, str]) -> Loaded:
+        """The same, of all units. Raises ConfigError."""
+        loaded = self._load(*more, leave_out=("datacenter", "partition"))
+        named = {name: self.values[name] for name in ("datacenter", "partition") if self.values[name]}
+        if loaded.config.coordinate.units or not named:
+            return loaded
+        if self.values["config"] != "-":
+            return self._load(*more)
+        consul = loaded.config.consul.model_copy(update=named)  # stdin is read once
+        return replace(loaded, config=loaded.config.model_copy(update={"consul": consul}))
+
+    def _load(self, *more: tuple[tuple[str, ...], Any, str], leave_out: tuple[str, ...] = ()) -> Loaded:
         from consulguard.config import load
 
         overlay: Overlay = {path: (value, flag) for path, value, flag in more if value is not None}
         for name, path in _SETTINGS.items():
-            if self.values[name]:
+            if self.values[name] and name not in leave_out:
                 overlay[path] = (self.values[name], f"--{name.replace('_', '-')}")
         if self.values["token"] and self.values["token_file"]:
             raise UsageError("--token and --token-file exclude each other; give one of them")
@@ -116,7 +137,7 @@ def _shared() -> list[inspect.Parameter]:
         _flag("client_cert", text, None, help="Client certificate."),
         _flag("client_key", text, None, help="Client key."),
         _flag("tls_server_name", text, None, help="Name to expect in the server's certificate."),
-        _flag("datacenter", text, None, help="Datacenter to look at."),
+        _flag("datacenter", text, None, help="Datacenter to look at; of several units, the one."),
         _flag("namespace", text, None, help="Namespace (Enterprise)."),
         _flag("partition", text, None, help="Admin partition (Enterprise)."),
         _flag("stale", bool, False, "--stale", help="Let any server answer a one-shot read."),

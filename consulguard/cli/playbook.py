@@ -44,7 +44,7 @@ def _read(files: list[Path], *, anybodys: bool) -> Iterator[tuple[Path, Playbook
 
 def list_(options: Options) -> int:
     """All playbooks; a broken one stays visible, disabled, with its reason."""
-    given, disabled = configured(options.load(), SystemClock().now())
+    given, disabled = configured(options.load_all(), SystemClock().now())
     rows: list[dict[str, Any]] = [
         {"name": p.id, "mode": p.mode.value, "priority": p.priority, "state": "enabled"}
         | {"source": p.source, "description": p.description}
@@ -65,7 +65,7 @@ def list_(options: Options) -> int:
 
 def show(options: Options, name: Named) -> int:
     """One playbook: its file, or with -o json or yaml as it was understood."""
-    for path, found in _read(_files(options.load(), None), anybodys=False):
+    for path, found in _read(_files(options.load_all(), None), anybodys=False):
         if isinstance(found, PlaybookFile) and found.playbook.id == name:
             if not printing.data(options, contracts.whole(found.playbook)):
                 print(read_text(path, "the playbook"), end="")
@@ -106,7 +106,7 @@ def lint(options: Options, paths: PathsArg = None) -> int:
     known = actions()
     findings: list[dict[str, Any]] = []
     good = []
-    for _, found in _read(_files(options.load(), paths), anybodys=bool(paths)):
+    for _, found in _read(_files(options.load_all(), paths), anybodys=bool(paths)):
         if isinstance(found, PlaybookFile):
             good.append(found.playbook)
         else:
@@ -126,7 +126,7 @@ def try_stories(options: Options, paths: PathsArg = None) -> int:
     """Run the stories of playbooks through the engine. Exit code 4 when one does not end as it says."""
     known = [a.info() for a in actions().values()]
     told: list[dict[str, Any]] = []
-    for path, found in _read(_files(options.load(), paths), anybodys=bool(paths)):
+    for path, found in _read(_files(options.load_all(), paths), anybodys=bool(paths)):
         if not isinstance(found, PlaybookFile):
             raise found[0]
         for story in found.tests:

@@ -21,7 +21,7 @@ EVERYBODY = "no route: everybody who is switched on is told everything"
 
 def show(options: Options) -> int:
     """The routing tree, with what each route has from above."""
-    route = settings.policy(options.load()).route
+    route = settings.policy(options.load_all()).route
     if printing.data(options, {"route": _data(route) if route else None}):
         return doors.OK
     out = printing.console(options)
@@ -38,7 +38,7 @@ def try_(
     ] = None,
 ) -> int:
     """Who would be told of something with these labels."""
-    loaded = options.load()
+    loaded = options.load_all()
     given = _labels(labels or [])
     found = _chosen(loaded, given)
     if not printing.data(options, {"receivers": found}):

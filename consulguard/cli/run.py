@@ -25,7 +25,11 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="Read the mesh once, tell what is new, and end.")] = False,
 ) -> int:
     """Watch, correlate, plan, guard, act, verify and tell, until stopped."""
-    loaded = options.load((("mode",), mode.value if mode else None, "--mode"))
+    given = (("mode",), mode.value if mode else None, "--mode")
+    loaded = options.load(given) if once else options.load_all(given)
+    named = options.values["datacenter"] or options.values["partition"]
+    if named and not once and loaded.config.coordinate.units:
+        raise doors.UsageError("the replicas share coordinate.units out; name one only with --once")
     try:
         life.serve(loaded, once=once, within_s=options.timeout_s if once else None)
     except TimeoutError:

@@ -14,8 +14,11 @@ from consulguard.errors import ConfigError
 LEAST_TTL_S = 3.0
 
 
-def lease(loaded: Loaded) -> LeaseSettings:
-    """What the lease's backend is told. Raises ConfigError, also for a journal that a successor could not read."""
+def lease(loaded: Loaded, name: str = "") -> LeaseSettings:
+    """What the lease's backend is told. ``name``: ours; empty: host and process.
+
+    Raises ConfigError, also for a journal that a successor could not read.
+    """
     given = loaded.config.coordinate
     if given.backend != "single" and loaded.config.journal.store == "sqlite":
         raise ConfigError(
@@ -31,7 +34,7 @@ def lease(loaded: Loaded) -> LeaseSettings:
     if kubeconfig:
         read_text(loaded.resolve(given.kubernetes.kubeconfig), "the kubeconfig")
     return LeaseSettings(
-        name=f"{socket.gethostname()}/{os.getpid()}",
+        name=name or f"{socket.gethostname()}/{os.getpid()}",
         key=given.key,
         ttl_s=given.ttl,
         hosts=tuple(given.zookeeper.hosts),

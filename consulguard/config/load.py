@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from consulguard.config.environment import Overlay, from_environment, scheme
 from consulguard.config.files import exists, read_text
 from consulguard.config.schema import SECRETS, Config
+from consulguard.coordinate import Unit
 from consulguard.errors import ConfigError
 from consulguard.plan.strict import explain
 from consulguard.plan.yaml import Document, load_yaml
@@ -34,6 +35,8 @@ class Loaded:
     slack_token: str = field(default="", repr=False)
     slack_app_token: str = field(default="", repr=False)
     slack_signing_secret: str = field(default="", repr=False)
+    unit: Unit | None = None  # what this view of the configuration is about; None: all of it
+    whole: Loaded | None = field(default=None, repr=False, compare=False)  # what this is a view of
     reread: Callable[[], Loaded] | None = field(default=None, repr=False, compare=False)
 
     def again(self) -> Loaded:

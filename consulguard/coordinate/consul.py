@@ -41,8 +41,8 @@ class ConsulLock(Lock):
         self.renew_s = self.valid_s / 3
         self._client = client
         self._key = key.strip("/")
-        self._path = _kv(key)
-        self._note = _kv(f"{key}.mark")
+        self._path = kv_path(key)
+        self._note = kv_path(f"{key}.mark")
         self._name = name
         self._session = ""
         self._index: int | None = None  # of the last look at a key another holds
@@ -96,13 +96,13 @@ class ConsulLock(Lock):
                 return
         await asyncio.sleep(AGAIN_S)
 
+    async def holder(self) -> str:
+        found = await self._read(self._path)
+        return base64.b64decode(found.value or "").decode() if found is not None and found.session else ""
+
     async def read_note(self) -> bytes | None:
-        try:
-            answer = await self._client.get(self._note, consistency="consistent", missing_ok=True)
-            found = answer.json(list[_Key]) if answer.status == 200 else []
-        except UNSURE as error:
-            raise LeaseUnavailable(f"the note beside the lease cannot be read: {error}") from error
-        return base64.b64decode(found[0].value or "") if found else None
+        found = await self._read(self._note)
+        return base64.b64decode(found.value or "") if found is not None else None
 
     async def write_note(self, note: bytes) -> None:
         """Written together with a look at the lock: who has lost it writes nothing."""
@@ -123,6 +123,13 @@ class ConsulLock(Lock):
             async with asyncio.timeout(2.0):
                 await self.release()
         await self._client.close()
+
+    async def _read(self, path: str) -> _Key | None:
+        try:
+            answer = await self._client.get(path, consistency="consistent", missing_ok=True)
+            return answer.json(list[_Key])[0] if answer.status == 200 else None
+        except UNSURE as error:
+            raise LeaseUnavailable(f"what stands beside the lease cannot be read: {error}") from error
 
     async def _look(self) -> _Key | None:
         answer = await self._client.get(self._path, consistency="consistent", missing_ok=True)
@@ -159,5 +166,6 @@ def lease(clock: Clock, settings: LeaseSettings, client: Callable[[], ConsulClie
     return SharedLease(lock, clock, offset=settings.epoch_offset)
 
 
-def _kv(key: str) -> str:
+def kv_path(key: str) -> str:
+    """Of a key, or of the folder of that name."""
     return "/v1/kv/" + "/".join(segment(part) for part in key.strip("/").split("/"))

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from consulguard.clock import Clock
+from consulguard.coordinate.kube import CONFLICT, REQUEST_S, LeaseApi
 from consulguard.coordinate.lease import LeaseSettings, Lock, SharedLease
 from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable
 
 TTL_S = 15.0
 AGAIN_S = 1.0
-REQUEST_S = 4.0
 NOTE = "consulguard.io/mark"
-CONFLICT, MISSING = 409, 404
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -38,12 +34,10 @@ class KubernetesLock(Lock):
     def __init__(self, kubeconfig: str, *, key: str, name: str, clock: Clock, ttl_s: float = 0.0) -> None:
         self.valid_s = ttl_s or TTL_S
         self.renew_s = self.valid_s / 5
-        self._kubeconfig = kubeconfig
+        self._kube = LeaseApi(kubeconfig)
         self._namespace, _, self._object = key.partition("/")
         self._identity = f"{name}_{secrets.token_hex(4)}"
         self._clock = clock
-        self._api: Any = None
-        self._lib: Any = None
         self._lease: Any = None  # as it was last read or written; ours while we hold it
         self._seen = ("", 0.0)  # another's version, and when we first saw it
 
@@ -79,6 +73,12 @@ class KubernetesLock(Lock):
     async def wait(self) -> None:
         await asyncio.sleep(AGAIN_S)
 
+    async def holder(self) -> str:
+        """What stands there; a holder that died without a word stands there until another takes it over."""
+        lease = await self._read()
+        identity = (lease.spec.holder_identity or "") if lease is not None and lease.spec else ""
+        return identity.rpartition("_")[0] or identity
+
     async def read_note(self) -> bytes | None:
         lease = await self._read()
         found = (lease.metadata.annotations or {}).get(NOTE) if lease is not None else None
@@ -92,12 +92,10 @@ class KubernetesLock(Lock):
         lease.metadata.annotations = {**(lease.metadata.annotations or {}), NOTE: note.decode()}
 
     async def close(self) -> None:
-        if self._api is not None:
-            with contextlib.suppress(LeaseUnavailable, TimeoutError):
-                async with asyncio.timeout(2.0):
-                    await self.release()
-            await self._api.api_client.close()
-            self._api = None
+        with contextlib.suppress(LeaseUnavailable, TimeoutError):
+            async with asyncio.timeout(2.0):
+                await self.release()
+        await self._kube.close()
 
     # ---- the object
 
@@ -110,8 +108,8 @@ class KubernetesLock(Lock):
         return now - self._seen[1] >= allowed
 
     def _fresh(self) -> Any:
-        meta = self._lib.V1ObjectMeta(name=self._object, namespace=self._namespace)
-        return self._lib.V1Lease(metadata=meta, spec=self._spec(self._clock.now(), 0))
+        meta = self._kube.lib.V1ObjectMeta(name=self._object, namespace=self._namespace)
+        return self._kube.lib.V1Lease(metadata=meta, spec=self._spec(self._clock.now(), 0))
 
     def _taken(self, lease: Any) -> Any:
         before = lease.spec.lease_transitions or 0 if lease.spec else 0
@@ -119,7 +117,7 @@ class KubernetesLock(Lock):
         return lease
 
     def _spec(self, now: datetime, transitions: int) -> Any:
-        return self._lib.V1LeaseSpec(
+        return self._kube.lib.V1LeaseSpec(
             holder_identity=self._identity,
             lease_duration_seconds=round(self.valid_s),
             acquire_time=now,
@@ -129,53 +127,20 @@ class KubernetesLock(Lock):
 
     async def _read(self) -> Any:
         """The object, or None where there is none."""
-        api = await self._connected()
-        return await self._ask(
+        api = await self._kube.connected()
+        return await self._kube.ask(
             api.read_namespaced_lease(self._object, self._namespace, _request_timeout=REQUEST_S)
         )
 
     async def _write(self, lease: Any, *, create: bool = False) -> Any:
         """The object as it stands then, or None: somebody else was quicker."""
-        api = await self._connected()
+        api = await self._kube.connected()
         if create:
             call = api.create_namespaced_lease(self._namespace, lease, _request_timeout=REQUEST_S)
         else:
             call = api.replace_namespaced_lease(self._object, self._namespace, lease, _request_timeout=REQUEST_S)
-        self._lease = await self._ask(call, quiet=CONFLICT)
+        self._lease = await self._kube.ask(call, quiet=CONFLICT)
         return self._lease
-
-    async def _ask(self, call: Any, *, quiet: int = MISSING) -> Any:
-        try:
-            return await call
-        except self._lib.ApiException as error:
-            if error.status == quiet:
-                return None
-            raise LeaseUnavailable(
-                f"Kubernetes does not serve the Lease: {error.status} {error.reason}"
-            ) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise LeaseUnavailable(f"Kubernetes does not answer: {error or type(error).__name__}") from error
-
-    async def _connected(self) -> Any:
-        """The library defines hundreds of classes: it is loaded when first needed, beside the loop."""
-        if self._api is None:
-            self._lib = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.client")
-            config = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.config")
-            found = self._lib.Configuration()
-            try:
-                if self._kubeconfig:
-                    await config.load_kube_config(
-                        config_file=self._kubeconfig, client_configuration=found, persist_config=False
-                    )
-                else:
-                    config.load_incluster_config(client_configuration=found)
-            except (config.ConfigException, OSError, ValueError, TypeError) as error:
-                where = self._kubeconfig or "the pod's service account"
-                raise ConfigError(
-                    f"{where} cannot be used to reach Kubernetes ({type(error).__name__})", where="coordinate"
-                ) from None
-            self._api = self._lib.CoordinationV1Api(self._lib.ApiClient(found))
-        return self._api
 
 
 def _epoch(lease: Any) -> int | None:
@@ -189,12 +154,17 @@ def _epoch(lease: Any) -> int | None:
 
 def lease(clock: Clock, settings: LeaseSettings, *_: object) -> SharedLease:
     """What ``coordinate.backend: kubernetes`` means. Raises ConfigError."""
+    key = "/".join(place_of(settings))
+    lock = KubernetesLock(settings.kubeconfig, key=key, name=settings.name, clock=clock, ttl_s=settings.ttl_s)
+    return SharedLease(lock, clock, offset=settings.epoch_offset)
+
+
+def place_of(settings: LeaseSettings) -> tuple[str, str]:
+    """Namespace and name of the Lease object. Raises ConfigError."""
     namespace = settings.namespace or own_namespace()
     if not namespace:
         raise ConfigError("outside of a pod, set coordinate.kubernetes.namespace", where="coordinate")
-    key = f"{namespace}/{settings.key.strip('/').replace('/', '-')}"
-    lock = KubernetesLock(settings.kubeconfig, key=key, name=settings.name, clock=clock, ttl_s=settings.ttl_s)
-    return SharedLease(lock, clock, offset=settings.epoch_offset)
+    return namespace, settings.key.strip("/").replace("/", "-").replace("_", "-")
 
 
 def own_namespace() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
 import structlog
@@ -32,6 +32,7 @@ class LeaseSettings(Value, frozen=True, kw_only=True):
 
     name: str
     key: str = "consulguard/leader"
+    units: tuple[str, ...] = ()  # that this replica runs, by name: what a member tells the others
     ttl_s: float = 0.0  # 0: the backend's own
     hosts: tuple[str, ...] = ()  # ZooKeeper
     namespace: str = ""  # Kubernetes; empty: the pod's own
@@ -77,6 +78,10 @@ class Lock(ABC):
         """Return when another ``take`` may be worth it; after a second or two at the latest where nobody tells."""
 
     @abstractmethod
+    async def holder(self) -> str:
+        """The name of who holds it, for people; empty: nobody does."""
+
+    @abstractmethod
     async def read_note(self) -> bytes | None:
         """What the holders keep beside the lock. It outlives them."""
 
@@ -117,11 +122,19 @@ class SharedLease(Lease):
         """Held, and with enough time left for what leaves now to arrive."""
         return self.holds() and self._clock.monotonic() < self._until - self.lock.valid_s * SENDING
 
-    async def gain(self) -> int:
-        """Wait until it is ours; the epoch. Raises ConfigError where the backend cannot be used at all."""
+    async def gain(self, wanted: Callable[[], bool] = lambda: True) -> int:
+        """Wait until it is ours; the epoch. Raises ConfigError where the backend cannot be used at all.
+
+        ``wanted``: whether to try for it now, looked at before each try.
+        """
         self.lost.clear()
-        while not await self._try():
-            await self.lock.wait()
+        while True:
+            if not wanted():
+                await asyncio.sleep(RETRY_S)
+            elif await self._try():
+                break
+            else:
+                await self.lock.wait()
         log.info("lease_gained", epoch=self.epoch)
         return self.epoch
 

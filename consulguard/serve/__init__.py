@@ -3,8 +3,9 @@
 from consulguard.serve.control import Control, call
 from consulguard.serve.health import Health, ServiceHealth
 from consulguard.serve.heartbeat import Heartbeat
-from consulguard.serve.http import HttpDoor, Sights
+from consulguard.serve.http import HttpDoor, Shown, Sights
 from consulguard.serve.metrics import Metrics
+from consulguard.serve.several import Several
 from consulguard.serve.spans import Span, TraceSettings
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "HttpDoor",
     "Metrics",
     "ServiceHealth",
+    "Several",
+    "Shown",
     "Sights",
     "Span",
     "TraceSettings",

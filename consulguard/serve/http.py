@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiohttp import web
 
@@ -24,11 +25,39 @@ class Sights:
     metrics: Metrics = field(default_factory=Metrics)
     reload: Callable[[], Awaitable[str]] | None = None  # why the files could not be taken over; None: not offered
 
+    def alive(self) -> bool:
+        return self.health().alive
+
+    def role(self) -> str:
+        """leader or standby; empty: not ready to be either."""
+        health = self.health()
+        return ("leader" if health.leader else "standby") if health.ready else ""
+
+    def exposing(self) -> Callable[[], bytes]:
+        """The metrics of this moment; what is returned may be called on a thread."""
+        health, services = self.health(), self.services("")
+        return lambda: self.metrics.expose(health, services)
+
+
+class Shown(Protocol):
+    """What a door shows: ``Sights`` of one daemon, or of several."""
+
+    @property
+    def reload(self) -> Callable[[], Awaitable[str]] | None: ...
+
+    def alive(self) -> bool: ...
+
+    def role(self) -> str: ...
+
+    def services(self, name: str, /) -> Sequence[ServiceHealth]: ...
+
+    def exposing(self) -> Callable[[], bytes]: ...
+
 
 class HttpDoor:
     """``/metrics``, ``/-/healthy`` (fails only on a stuck loop), ``/-/ready``, ``/-/reload``, ``/v1/health``."""
 
-    def __init__(self, listen: str, sights: Sights) -> None:
+    def __init__(self, listen: str, sights: Shown) -> None:
         host, _, port = listen.rpartition(":")
         self._address = (host.strip("[]") or "127.0.0.1", int(port))
         self._sights = sights
@@ -52,26 +81,23 @@ class HttpDoor:
             await self._runner.cleanup()
 
     async def _healthy(self, _: web.Request) -> web.Response:
-        alive = self._sights.health().alive
+        alive = self._sights.alive()
         return web.Response(text="ok\n" if alive else "the loop is stuck\n", status=200 if alive else 503)
 
     async def _ready(self, _: web.Request) -> web.Response:
-        health = self._sights.health()
-        role = "leader" if health.leader else "standby"
-        return web.Response(
-            text=f"{role}\n" if health.ready else "starting\n", status=200 if health.ready else 503
-        )
+        role = self._sights.role()
+        return web.Response(text=f"{role or 'starting'}\n", status=200 if role else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        health, services = self._sights.health(), self._sights.services("")
-        body = await asyncio.to_thread(self._sights.metrics.expose, health, services)
+        body = await asyncio.to_thread(self._sights.exposing())
         return web.Response(body=body, content_type="text/plain", charset="utf-8")
 
     async def _reload(self, request: web.Request) -> web.Response:
         """Not for browsers: a page elsewhere could make one send it."""
-        if self._sights.reload is None or "Origin" in request.headers:
+        reload = self._sights.reload
+        if reload is None or "Origin" in request.headers:
             return web.Response(text="set server.reload, or send SIGHUP\n", status=403)
-        wrong = await self._sights.reload()
+        wrong = await reload()
         return web.Response(text=f"{wrong}\n" if wrong else "ok\n", status=500 if wrong else 200)
 
     async def _service(self, request: web.Request) -> web.Response:

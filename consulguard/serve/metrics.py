@@ -75,6 +75,10 @@ class Metrics:
         now.register(_Now(health, services))
         return generate_latest(now) + generate_latest(self._registry)
 
+    def families(self, health: Health, services: Iterable[ServiceHealth] = ()) -> list[Metric]:
+        """The same, for whoever puts several daemons' together."""
+        return [*_Now(health, services).collect(), *self._registry.collect()]
+
     def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
         return Gauge(f"consulguard_{name}", told, labels, registry=self._registry)
 

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from consulguard.clock import Clock, SystemClock
 from consulguard.consulapi import ConsulClient, TokenSource
-from consulguard.coordinate import LeaseSettings, SharedLease, consul, kubernetes, zookeeper
+from consulguard.coordinate import LeaseSettings, Members, SharedLease, consul, kubernetes, zookeeper
+from consulguard.coordinate.consul_members import ConsulMembers
+from consulguard.coordinate.kubernetes_members import KubernetesMembers
+from consulguard.coordinate.zookeeper_members import ZookeeperMembers
 from kazoo.client import KazooClient
 
 from tests.support.chaos import BLACKHOLE, NONE, Chaos
@@ -22,9 +25,8 @@ from tests.support.zookeeper import Ensemble
 
 TTL_S = 3.0
 RULES = """session_prefix "" {policy="write"} key_prefix "consulguard/" {policy="write"}"""
-LEASE_RULES = [
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}
-]
+LEASE_VERBS = ["get", "create", "update", "list", "delete"]  # the last two for members
+LEASE_RULES = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": LEASE_VERBS}]
 
 
 class Site(ABC):
@@ -34,7 +36,7 @@ class Site(ABC):
         self.key = f"consulguard/{uuid.uuid4().hex[:10]}"
         self._target = target
         self._stack = AsyncExitStack()
-        self._proxies: dict[SharedLease, Chaos] = {}
+        self._proxies: dict[SharedLease | Members, Chaos] = {}
 
     async def candidate(self, name: str, *, clock: Clock | None = None, offset: int = 0) -> SharedLease:
         proxy = await self._stack.enter_async_context(Chaos(self._target))
@@ -44,10 +46,18 @@ class Site(ABC):
         self._stack.push_async_callback(lease.lock.close)
         return lease
 
-    def cut_off(self, lease: SharedLease) -> None:
+    async def member(self, name: str, *units: str, clock: Clock | None = None) -> Members:
+        proxy = await self._stack.enter_async_context(Chaos(self._target))
+        settings = LeaseSettings(name=name, key=self.key, ttl_s=TTL_S, units=units)
+        members = self.make_members(clock or SystemClock(), settings, proxy.address.removeprefix("http://"))
+        self._proxies[members] = proxy
+        self._stack.push_async_callback(members.close)
+        return members
+
+    def cut_off(self, lease: SharedLease | Members) -> None:
         self._proxies[lease].set(BLACKHOLE)
 
-    def reconnect(self, lease: SharedLease) -> None:
+    def reconnect(self, lease: SharedLease | Members) -> None:
         self._proxies[lease].set(NONE)
 
     async def end(self) -> None:
@@ -57,6 +67,9 @@ class Site(ABC):
 
     @abstractmethod
     def make(self, clock: Clock, settings: LeaseSettings, through: str) -> SharedLease: ...
+
+    @abstractmethod
+    def make_members(self, clock: Clock, settings: LeaseSettings, through: str) -> Members: ...
 
     @abstractmethod
     async def take_away(self) -> None:
@@ -70,10 +83,14 @@ class InConsul(Site):
         self._token = token
 
     def make(self, clock: Clock, settings: LeaseSettings, through: str) -> SharedLease:
+        return consul.lease(clock, settings, lambda: self._client(through))
+
+    def make_members(self, clock: Clock, settings: LeaseSettings, through: str) -> Members:
+        return ConsulMembers(self._client(through), settings)
+
+    def _client(self, through: str) -> ConsulClient:
         token = TokenSource(self._token)
-        return consul.lease(
-            clock, settings, lambda: ConsulClient(addresses=[f"http://{through}"], token=token, timeout_s=2.0)
-        )
+        return ConsulClient(addresses=[f"http://{through}"], token=token, timeout_s=2.0)
 
     async def take_away(self) -> None:
         [key] = await self._cluster.request("GET", f"/v1/kv/{self.key}")
@@ -91,6 +108,9 @@ class InZookeeper(Site):
 
     def make(self, clock: Clock, settings: LeaseSettings, through: str) -> SharedLease:
         return zookeeper.lease(clock, LeaseSettings(**{**_fields(settings), "hosts": (through,)}))
+
+    def make_members(self, clock: Clock, settings: LeaseSettings, through: str) -> Members:
+        return ZookeeperMembers(LeaseSettings(**{**_fields(settings), "hosts": (through,)}))
 
     async def take_away(self) -> None:
         def delete() -> None:
@@ -114,9 +134,14 @@ class InKubernetes(Site):
         self._token = kube.token(self._namespace, "consulguard", LEASE_RULES)
 
     def make(self, clock: Clock, settings: LeaseSettings, through: str) -> SharedLease:
+        return kubernetes.lease(clock, self._given(settings, through))
+
+    def make_members(self, clock: Clock, settings: LeaseSettings, through: str) -> Members:
+        return KubernetesMembers(self._given(settings, through), clock)
+
+    def _given(self, settings: LeaseSettings, through: str) -> LeaseSettings:
         kubeconfig = self._kube.kubeconfig(token=self._token, server=f"https://{through}")
-        given = {**_fields(settings), "namespace": self._namespace, "kubeconfig": kubeconfig}
-        return kubernetes.lease(clock, LeaseSettings(**given))
+        return LeaseSettings(**{**_fields(settings), "namespace": self._namespace, "kubeconfig": kubeconfig})
 
     async def take_away(self) -> None:
         name = self.key.replace("/", "-")
