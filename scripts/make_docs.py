@@ -83,17 +83,20 @@ def configuration() -> str:
 
 
 def rows(section: Strict, above: str = "") -> Iterator[str]:
-    """One row for each setting; those of named things (hosts) as ``section.<name>.key``."""
+    """One row for each setting; those of named things (hosts) as ``section.<name>.key``, of lists ``[]``."""
     for key, field in type(section).model_fields.items():
         value, name = getattr(section, key), f"{above}{key}"
         if isinstance(value, Strict):
             yield from rows(value, f"{name}.")
             continue
         yield f"| `{name}` | {shown(value, field)} | {field.description or ''} |"
-        below = f"{name}." if value is None else f"{name}.<name>."
+        below = f"{name}." if value is None else f"{name}[]." if isinstance(value, list) else f"{name}.<name>."
         for inner in get_args(field.annotation):
             if isinstance(inner, type) and issubclass(inner, Strict):
                 for part, what in inner.model_fields.items():
+                    if isinstance(what.default, Strict):
+                        yield from rows(what.default, f"{below}{part}.")
+                        continue
                     default = "required" if what.is_required() else shown(what.default, what)
                     yield f"| `{below}{what.alias or part}` | {default} | {what.description or ''} |"
 

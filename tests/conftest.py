@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.support.consul",
+    "tests.support.datacenters",
     "tests.support.kube",
     "tests.support.mesh",
     "tests.support.postgresql",

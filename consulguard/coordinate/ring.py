@@ -7,6 +7,7 @@ lets one of them have it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 from uhashring import HashRing
@@ -37,13 +38,13 @@ class Unit(Value, frozen=True, kw_only=True):
 def owner(unit: str, members: Mapping[str, Collection[str]]) -> str | None:
     """Who is to lead the unit of that name. ``members``: each with the units it runs; None: nobody runs it."""
     able = [name for name, units in members.items() if unit in units]
-    found: str | None = _ring(able).get_node(unit) if able else None
+    found: str | None = _ring(tuple(sorted(able))).get_node(unit) if able else None
     return found
 
 
 def shares(members: Collection[str]) -> dict[str, float]:
     """How much of the ring is each member's, 0..1."""
-    points: list[tuple[int, str]] = _ring(members).get_points() if members else []
+    points: list[tuple[int, str]] = _ring(tuple(sorted(members))).get_points() if members else []
     found = dict.fromkeys(sorted(members), 0.0)
     before = points[-1][0] - SPACE if points else 0
     for point, member in points:
@@ -52,9 +53,10 @@ def shares(members: Collection[str]) -> dict[str, float]:
     return found
 
 
-def _ring(members: Collection[str]) -> HashRing:
-    """Sorted, and with a hash of our own: the same whoever makes it, and where MD5 is forbidden."""
-    return HashRing(sorted(members), vnodes=POINTS, hash_fn=_place)
+@lru_cache(maxsize=64)
+def _ring(members: tuple[str, ...]) -> HashRing:
+    """With a hash of our own: the same whoever makes it, and where MD5 is forbidden."""
+    return HashRing(list(members), vnodes=POINTS, hash_fn=_place)
 
 
 def _place(key: str) -> int:

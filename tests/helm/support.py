@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm/consulguard"
 HERE = Path(__file__).parent
-SETS = ("default", "acting", "everything", "replicas")
+SETS = ("default", "acting", "everything", "replicas", "datacenters")
 KUBE = ("1.29", "1.31", "1.34")
 OLD = ("--api-versions", "policy/v1beta1")
 

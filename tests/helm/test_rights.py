@@ -8,6 +8,11 @@ from typing import Any
 from tests.helm import support
 
 ACTIONS = ("rolloutRestart", "deletePod", "evictPod", "scale", "rollback", "cordon")
+UNITS = (
+    *("--set", "coordinate.backend=kubernetes", "--set", "journal.store=postgresql"),
+    *("--set", "journal.postgresql.existingSecret=dsn"),
+    *("--set", "coordinate.units[0].datacenter=dc1", "--set", "coordinate.units[1].datacenter=dc2"),
+)
 RIGHTS = support.HERE / "golden/rights.json"
 
 
@@ -35,6 +40,7 @@ def rights_of_each_action() -> dict[str, list[str]]:
     found |= {action: rights(*on(action)) for action in ACTIONS}
     found["all"] = rights(*on(*ACTIONS))
     found["lease"] = rights("--set", "coordinate.backend=kubernetes")
+    found["units"] = rights(*UNITS)
     return found
 
 
@@ -68,4 +74,4 @@ def test_the_account_token_is_mounted_only_when_it_is_needed() -> None:
     def mounted(name: str) -> Any:
         return support.only(name, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
 
-    assert [mounted(name) for name in support.SETS] == [False, True, True, True]
+    assert [mounted(name) for name in support.SETS] == [False, True, True, True, True]

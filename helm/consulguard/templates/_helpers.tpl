@@ -98,9 +98,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if ne $v.coordinate.backend "single" }}
 {{- $coordinate := dict "backend" $v.coordinate.backend "key" (include "consulguard.fullname" .) }}
 {{- if eq $v.coordinate.backend "zookeeper" }}{{- $_ := set $coordinate "zookeeper" (dict "hosts" $v.coordinate.zookeeper.hosts) }}{{- end }}
+{{- with $v.coordinate.units }}{{- $_ := set $coordinate "units" . }}{{- end }}
 {{- $_ := set $base "coordinate" $coordinate }}
 {{- end }}
 {{- toYaml (mergeOverwrite $base (deepCopy $v.config)) }}
+{{- end }}
+
+{{/* The units of the configuration, wherever they are given, as a JSON list. */}}
+{{- define "consulguard.units" -}}
+{{- dig "coordinate" "units" list (include "consulguard.config" . | fromYaml) | toJson }}
 {{- end }}
 
 {{/* Volume name to secret, as JSON; each is mounted at /etc/consulguard-NAME. */}}

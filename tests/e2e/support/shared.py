@@ -9,11 +9,11 @@ import psycopg
 from tests.e2e.support.journal import Line, Record
 
 
-def read(dsn: str) -> Record:
+def read(dsn: str, schema: str = "consulguard") -> Record:
     """The journal as it is committed now; empty while there is none."""
     try:
         with psycopg.connect(dsn) as con:
-            con.execute("SET search_path = consulguard")
+            con.execute(f'SET search_path = "{schema}"')
             rows = con.execute("SELECT seq, at, epoch, kind, body FROM entries ORDER BY seq").fetchall()
             told = con.execute("SELECT key, message FROM outbox").fetchall()
     except psycopg.Error:  # it is being made

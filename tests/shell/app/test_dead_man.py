@@ -38,7 +38,7 @@ class Watched:
         self.clock = FakeClock()
         self.said: list[str] = []
         self.dead = DeadMan(self.clock, Pulse(), limits, leave=self.said.append)
-        self.dead._armed = True
+        self.dead._watched = (self.dead.pulse,)
 
     def after(self, seconds: float) -> bool:
         self.clock.advance(seconds)
@@ -219,3 +219,14 @@ async def test_a_loop_with_nothing_to_do_is_no_stuck_loop(tmp_path: Path) -> Non
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     await client.close()
+
+
+def test_any_of_several_that_stands_still_ends_it() -> None:
+    w, other = Watched(), Pulse()
+    w.dead._watched = (w.dead.pulse, other)
+    turned(w)
+    other.turned_at = w.clock.monotonic()
+    assert not w.after(20.0)
+    turned(w)
+    assert w.after(10.1)
+    assert "decision loop" in w.said[0]
