@@ -1,11 +1,12 @@
-"""A real Connect mesh a -> b -> c: HTTP servers behind Consul's built-in proxies, all traffic over mutual TLS."""
+"""A real Connect mesh, a -> b -> c where nothing else is said: HTTP servers behind Consul's built-in proxies, all
+traffic over mutual TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,18 +17,20 @@ from consulguard.testing import RealConsul
 from consulguard.testing.ports import free_ports
 from consulguard.testing.real_consul import find_binary
 
-_CHAIN = ("a", "b", "c")
+CHAIN = {"a": "b", "b": "c", "c": ""}
 
 
 class Node:
-    """One service of the chain: its backend, and the ports around it."""
+    """One service of the mesh: its backend, and the ports around it. ``delay_s`` slows its work, not its health."""
 
     def __init__(self, name: str, calls: str) -> None:
         self.name = name
         self.calls = calls
+        self.delay_s = 0.0
         self.port, self.proxy_port, self.upstream_port = free_ports(3)
         self.proxy: subprocess.Popen[bytes] | None = None
         self._runner: web.AppRunner | None = None
+        self._busy: set[asyncio.Task[Any]] = set()
         self.session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -45,11 +48,17 @@ class Node:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        busy = [task for task in self._busy if task.cancel()]  # those whose caller has gone are nobody's any more
+        await asyncio.gather(*busy, return_exceptions=True)
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")
 
     async def _work(self, request: web.Request) -> web.Response:
+        if (task := asyncio.current_task()) is not None:
+            self._busy.add(task)
+            task.add_done_callback(self._busy.discard)
+        await asyncio.sleep(self.delay_s)
         if not self.calls:
             return web.Response(text=self.name)
         assert self.session is not None
@@ -64,19 +73,30 @@ class Node:
 
 
 class ConnectMesh:
-    """The chain, registered with the agent at ``address``; ``prefix`` keeps names apart on a shared server.
+    """Services and whom each ``calls``, registered with the agent at ``address``; ``prefix`` keeps names apart on a
+    shared server.
 
-    Each service has an HTTP and a TCP check every second; each sidecar a TCP and an alias check. Intentions allow
-    a -> b -> c. ``POST <restart_url(name)>`` starts a stopped backend again, for a playbook to do.
+    Each service has an HTTP and a TCP check every second; each sidecar a TCP and an alias check. With ``deep`` the
+    HTTP check of who calls another does the work, others only ask whether the service is there. Intentions allow
+    the calls. ``POST <restart_url(name)>`` starts a stopped backend again, for a playbook to do.
     """
 
-    def __init__(self, address: str, *, token: str = "", prefix: str = "", log_folder: Path) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        prefix: str = "",
+        log_folder: Path,
+        calls: Mapping[str, str] = CHAIN,
+        deep: bool = False,
+    ) -> None:
         self._address = address
         self._token = token
         self._logs = log_folder
-        self.names = [prefix + name for name in _CHAIN]
-        following = [*self.names[1:], ""]
-        self.nodes = {name: Node(name, calls) for name, calls in zip(self.names, following, strict=True)}
+        self._deep = deep
+        self.names = [prefix + name for name in calls]
+        self.nodes = {prefix + a: Node(prefix + a, prefix + b if b else "") for a, b in calls.items()}
         self.restarted: list[str] = []
         self._session: aiohttp.ClientSession | None = None
         self._admin: web.AppRunner | None = None
@@ -91,7 +111,9 @@ class ConnectMesh:
         for node in self.nodes.values():
             node.session = self._session
             await node.start()
-            await self.call("PUT", "/v1/agent/service/register", self._registration(node))
+            await self.call(
+                "PUT", "/v1/agent/service/register", self._registration(node), at=self.agent(node.name)
+            )
             self._launch_proxy(node)
             if node.calls:
                 rule = {"SourceName": node.name, "DestinationName": node.calls, "Action": "allow"}
@@ -102,7 +124,7 @@ class ConnectMesh:
     async def stop(self) -> None:
         for name, node in self.nodes.items():
             await self.kill_proxy(name)
-            await self.call("PUT", f"/v1/agent/service/deregister/{name}", must=False)
+            await self.leave(name)
             await node.stop()
         for intention in self._intentions:
             await self.call("DELETE", f"/v1/connect/intentions/{intention}", must=False)
@@ -121,15 +143,28 @@ class ConnectMesh:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def agent(self, name: str) -> str:
+        """The address of the agent that a service is registered with."""
+        return self._address
+
+    async def leave(self, name: str) -> None:
+        await self.call("PUT", f"/v1/agent/service/deregister/{name}", must=False, at=self.agent(name))
+
+    def way(self, name: str) -> str:
+        """What a request to the service answers when all goes well."""
+        calls = self.nodes[name].calls
+        return f"{name}>{self.way(calls)}" if calls else name
+
     async def ready(self, within_s: float = 30.0) -> None:
-        """Every check passes and a request goes through the whole chain."""
+        """Every check passes and a request to each service goes all the way."""
         end = asyncio.get_running_loop().time() + within_s
         while True:
             states = {name: await self.statuses(name) for name in self.names}
             passing = all(s and set(s.values()) == {"passing"} for s in states.values())
-            if passing and await self.request() == (200, ">".join(self.names)):
+            told = {name: await self.request(name) for name in self.names}
+            if passing and told == {name: (200, self.way(name)) for name in self.names}:
                 return
-            assert asyncio.get_running_loop().time() < end, (states, await self.request())
+            assert asyncio.get_running_loop().time() < end, (states, told)
             await asyncio.sleep(0.1)
 
     # ---- faults
@@ -152,11 +187,15 @@ class ConnectMesh:
 
     # ---- looking
 
-    async def request(self) -> tuple[int, str]:
-        """A user's request to the first service: (status, text); the text shows how far it came."""
+    async def request(self, name: str = "") -> tuple[int, str]:
+        """A user's request to the first service, or another: (status, text); the text shows how far it came."""
         assert self._session is not None
-        async with self._session.get(f"http://127.0.0.1:{self.nodes[self.names[0]].port}/") as answer:
-            return answer.status, await answer.text()
+        port = self.nodes[name or self.names[0]].port
+        try:
+            async with self._session.get(f"http://127.0.0.1:{port}/") as answer:
+                return answer.status, await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return 0, type(error).__name__
 
     async def statuses(self, name: str) -> dict[str, str]:
         """Check id -> status, of the service and of its sidecar."""
@@ -168,10 +207,11 @@ class ConnectMesh:
         assert self._admin is not None
         return f"http://127.0.0.1:{self._admin.addresses[0][1]}/restart/{name}"
 
-    async def call(self, method: str, path: str, body: Any = None, *, must: bool = True) -> Any:
+    async def call(self, method: str, path: str, body: Any = None, *, must: bool = True, at: str = "") -> Any:
         assert self._session is not None
         headers = {"X-Consul-Token": self._token} if self._token else {}
-        async with self._session.request(method, self._address + path, json=body, headers=headers) as answer:
+        url = (at or self._address) + path
+        async with self._session.request(method, url, json=body, headers=headers) as answer:
             text = await answer.text()
             assert answer.status == 200 or not must, (method, path, answer.status, text)
             return await answer.json() if answer.content_type == "application/json" else text
@@ -194,6 +234,7 @@ class ConnectMesh:
                 "Upstreams": [upstream] if node.calls else [],
             },
         }
+        path = "/" if self._deep and node.calls else "/health"
         return {
             "ID": node.name,
             "Name": node.name,
@@ -201,7 +242,7 @@ class ConnectMesh:
             "Port": node.port,
             "Meta": {"team": f"team-{node.name}", "restart-url": self.restart_url(node.name)},
             "Checks": [
-                {"CheckID": f"{node.name}-http", "Name": "http", "HTTP": f"http://127.0.0.1:{node.port}/health"}
+                {"CheckID": f"{node.name}-http", "Name": "http", "HTTP": f"http://127.0.0.1:{node.port}{path}"}
                 | every,
                 {"CheckID": f"{node.name}-tcp", "Name": "tcp", "TCP": f"127.0.0.1:{node.port}"} | every,
             ],
@@ -211,7 +252,7 @@ class ConnectMesh:
     def _launch_proxy(self, node: Node) -> None:
         binary = find_binary()
         assert binary is not None
-        env = {"PATH": os.environ.get("PATH", ""), "CONSUL_HTTP_ADDR": self._address}
+        env = {"PATH": os.environ.get("PATH", ""), "CONSUL_HTTP_ADDR": self.agent(node.name)}
         if self._token:
             env["CONSUL_HTTP_TOKEN"] = self._token
         with (self._logs / f"proxy-{node.name}.log").open("ab") as log:
