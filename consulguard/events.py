@@ -10,6 +10,7 @@ from datetime import datetime
 from consulguard.model import (
     ActionInfo,
     CallRate,
+    DoorAnswer,
     Fact,
     Intent,
     JsonObject,
@@ -63,6 +64,12 @@ class CallsMeasured(Event, frozen=True, kw_only=True):
     lost: str = ""  # why nothing is known of any call from now on; empty: measured
 
 
+class Knocked(Event, frozen=True, kw_only=True):
+    """How services met a ``Knock``. Nothing holds beyond this process's life."""
+
+    answers: tuple[DoorAnswer, ...]
+
+
 class ViewChanged(Event, frozen=True, kw_only=True):
     view: View
 
@@ -114,6 +121,7 @@ AnyEvent = (
     | Observed
     | Learned
     | CallsMeasured
+    | Knocked
     | ViewChanged
     | Looked
     | Resulted
@@ -152,6 +160,12 @@ class Look(Effect, frozen=True, kw_only=True):
     query: Query | None = None  # to be put to Prometheus at the same time
 
 
+class Knock(Effect, frozen=True, kw_only=True):
+    """Probe this service at its own door, as the operator allows it; a ``Knocked`` comes back. Only reads."""
+
+    service: Target
+
+
 class Tell(Effect, frozen=True, kw_only=True):
     message: Message
 
@@ -181,7 +195,7 @@ class Reply(Effect, frozen=True, kw_only=True):
     verb: str = ""  # of a click: what the button meant
 
 
-AnyEffect = Do | Probe | Look | Tell | Wake | Watch | Reply
+AnyEffect = Do | Probe | Look | Knock | Tell | Wake | Watch | Reply
 
 __all__ = [
     "AnyEffect",
@@ -192,6 +206,8 @@ __all__ = [
     "Do",
     "Effect",
     "Event",
+    "Knock",
+    "Knocked",
     "Learned",
     "LeaseChanged",
     "Look",

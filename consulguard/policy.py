@@ -21,6 +21,15 @@ class HealthPolicy(Value, frozen=True, kw_only=True):
     vanished_s: float = 3600.0  # a vanished thing is remembered this long
 
 
+class ProbePolicy(Value, frozen=True, kw_only=True):
+    """When a service is probed to settle who is to blame; how, the shell knows."""
+
+    services: tuple[str, ...] = ()  # that may be probed, by name; none: nobody is
+    every_s: float = 30.0  # between two probes of a suspect
+    well_s: float = 600.0  # ... and of a service nobody suspects, to know that its door is one that answers
+    most: int = 20  # probes in a minute
+
+
 class CorrelatePolicy(Value, frozen=True, kw_only=True):
     warning_opens: bool = False  # a warning alone opens no incident; it is evidence
     service_share: float = 0.5  # root is the service when at least this share of its instances fail
@@ -32,6 +41,7 @@ class CorrelatePolicy(Value, frozen=True, kw_only=True):
     confident: float = 0.7  # from here a root counts as certain for the storm brake
     failed_calls: float = 0.1  # from this share of failed calls on, they count as failing
     infer: bool = False  # weigh causes by the checks' pasts; journals from before this are judged without
+    probe: ProbePolicy = ProbePolicy()
 
 
 class Budget(Value, frozen=True, kw_only=True):

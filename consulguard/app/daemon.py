@@ -19,6 +19,7 @@ from consulguard.act.runner import perform, probe, ready
 from consulguard.app.calls import CallWatch
 from consulguard.app.codec import encode
 from consulguard.app.dead_man import Pulse
+from consulguard.app.knocker import Knocker
 from consulguard.app.lanes import Lanes
 from consulguard.app.looking import with_query
 from consulguard.app.past import JOURNAL, Fold, Step
@@ -34,6 +35,7 @@ from consulguard.events import (
     Commanded,
     Configured,
     Do,
+    Knock,
     LeaseChanged,
     Look,
     Observed,
@@ -75,6 +77,7 @@ class Rooms:
     lease: Lease
     configured: Configured
     calls: Callable[[Callable[[AnyEvent], Any]], CallWatch] | None = None  # where they are measured
+    knocker: Callable[[Callable[[AnyEvent], Any]], Knocker] | None = None  # where services may be probed
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
@@ -94,6 +97,7 @@ class Daemon:
         self.seq = 0
         self._inbox: asyncio.Queue[AnyEvent] = asyncio.Queue(INBOX)
         self._watcher = rooms.watcher(self._inbox.put)
+        self._knocker = rooms.knocker(self._inbox.put) if rooms.knocker is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._last_snapshot = 0
         self._stepped_s = 0.0  # since the last snapshot
@@ -273,6 +277,8 @@ class Daemon:
                     self._lanes.put(intent.target.key, partial(self._probe, effect))
                 case Look():
                     self._lanes.put(f"look {effect.key}", partial(self._look, effect))
+                case Knock() if self._knocker is not None:
+                    self._lanes.put(f"knock {effect.service.key}", partial(self._knocker.ask, effect))
                 case Watch():
                     self._watcher.focus(effect.targets)
                 case Wake():

@@ -90,6 +90,7 @@ async def standing(
             store=store,
             watcher=lambda emit: Watcher(client, clock, settings.watch_settings(loaded), emit),
             calls=wiring.calls(loaded, clock),
+            knocker=wiring.knocker(loaded, client, clock),
             actions=wiring.actions(),
             context=wiring.context(loaded, client, clock, fence, failpoint),
             lease=turn.lease,
@@ -119,6 +120,7 @@ def refuse_unusable(loaded: Loaded, clock: Clock) -> None:
     journal(loaded, ())
     settings.client(loaded)
     settings.act_settings(loaded)
+    settings.knocking(loaded)
     settings.access(loaded)
     settings.heartbeat_url(loaded)
     tracing.refuse_unusable(loaded)

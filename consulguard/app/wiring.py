@@ -10,6 +10,7 @@ from consulguard import registry
 from consulguard.act import ActContext, Action
 from consulguard.act.prometheus_query import PrometheusQuery
 from consulguard.app.calls import CallSettings, CallWatch
+from consulguard.app.knocker import Knocker, KnockSettings
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
@@ -70,6 +71,17 @@ def calls(loaded: Loaded, clock: Clock) -> Callable[[Callable[[AnyEvent], Any]],
         every_s=given.calls.every,
     )
     return lambda emit: CallWatch(prometheus, wanted, clock, emit)
+
+
+def knocker(
+    loaded: Loaded, client: ConsulClient, clock: Clock
+) -> Callable[[Callable[[AnyEvent], Any]], Knocker] | None:
+    """Who probes suspects; None where nobody may be probed. Raises ConfigError."""
+    doors, limits = settings.knocking(loaded)
+    if not doors or not loaded.config.correlate.infer:
+        return None
+    wanted = KnockSettings(doors=doors, limits=limits, most=loaded.config.correlate.probe.most)
+    return lambda emit: Knocker(client, wanted, clock, emit)
 
 
 def assess(given: Configured, events: Iterable[AnyEvent], past: EngineState | None = None) -> EngineState:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from consulguard.config import values
 from consulguard.config.access import Access
+from consulguard.config.probe import Probe
 from consulguard.config.replicas import Coordinate
 from consulguard.config.routing import Receiver, Route, TimeInterval
 from consulguard.config.tracing import Tracing
@@ -92,6 +93,7 @@ class Correlate(Section):
         " flips; false: plain inhibition alone.",
     )
     calls: Calls = Calls()
+    probe: Probe = Probe()
 
 
 class Budget(Section):

@@ -9,17 +9,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from consulguard.access import AccessPolicy
-from consulguard.act import ActSettings, HttpHost, KubeSettings, Prometheus, SshSettings
+from consulguard.act import ActSettings, HttpHost, KubeSettings, Prometheus, SshSettings, grpc_health, knock
 from consulguard.act.ssh_door import unsafe_files
 from consulguard.config.files import HeadersFile, UnsafeFile, exists, read_secret, read_text, yaml_files
 from consulguard.config.load import Loaded
+from consulguard.config.probe import Probe
 from consulguard.config.routing import build
 from consulguard.config.values import split_host
 from consulguard.consulapi import Consistency, ConsulClient, TokenSource
 from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
 from consulguard.plan import parse
-from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy
+from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy, ProbePolicy
 from consulguard.serve import TraceSettings
 from consulguard.watch import WatchSettings
 
@@ -51,8 +52,32 @@ def policy(loaded: Loaded) -> Policy:
             reopen_s=correlate.reopen,
             infer=correlate.infer,
             failed_calls=correlate.calls.failing,
+            probe=_probe(correlate.probe),
         ),
         guard=_guards(loaded),
+    )
+
+
+def _probe(probe: Probe) -> ProbePolicy:
+    services = tuple(sorted(probe.services)) if probe.enabled else ()
+    return ProbePolicy(services=services, every_s=probe.every, well_s=probe.well, most=probe.most)
+
+
+def knocking(loaded: Loaded) -> tuple[dict[str, knock.Door], knock.Limits]:
+    """How services may be probed; nobody where it is not enabled. Raises ConfigError."""
+    given = loaded.config.correlate.probe
+    if not given.enabled:
+        return {}, knock.Limits()
+    doors = {name: knock.Door(**door.model_dump()) for name, door in given.services.items()}
+    if not grpc_health.available() and any(door.kind == "grpc" for door in doors.values()):
+        raise ConfigError(f"a probe of kind grpc {grpc_health.EXTRA}", where="correlate.probe.services")
+    where = "correlate.probe.ca_file"
+    ca = _pem(loaded, given.ca_file, "the CA file of probes")
+    return doors, knock.Limits(
+        timeout_s=given.timeout,
+        slow_s=given.slow,
+        networks=tuple(given.networks),
+        trust=_trusting(ca, where) if ca else None,
     )
 
 

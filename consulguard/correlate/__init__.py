@@ -8,6 +8,7 @@ from consulguard.correlate.cause.rank import Suspect, Verdict, suspects
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.incident import update
 from consulguard.correlate.keys import root_key, root_target
+from consulguard.correlate.knocks import answered, forget_doors, knock, next_knock
 from consulguard.correlate.machine import to_mermaid as incident_mermaid
 from consulguard.correlate.subjects import healthy, root_subject, subjects
 from consulguard.correlate.topology import ServiceNode, Topology, TopologyEdge, to_dot, to_mermaid, topology
@@ -21,19 +22,23 @@ __all__ = [
     "TopologyEdge",
     "Trail",
     "Verdict",
+    "answered",
     "blame",
     "callers",
     "calls_fail",
     "describes",
     "explained",
     "find",
+    "forget_doors",
     "graph_at",
     "healthy",
     "hosts_most",
     "incident_mermaid",
     "instances",
+    "knock",
     "learn",
     "measure",
+    "next_knock",
     "next_wake",
     "on_node",
     "open_incidents",

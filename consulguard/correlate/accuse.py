@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from consulguard.correlate.cause.doors import Door, sentence
 from consulguard.correlate.cause.layout import layout
 from consulguard.correlate.cause.memory import NONE, Call, Change, Hints, Trail
 from consulguard.correlate.cause.rank import Entity, Verdict, suspects
+from consulguard.correlate.cause.weights import WEIGHTS
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key
 from consulguard.correlate.places import Place, place_of_node, place_of_zone, stand_out
@@ -43,6 +45,8 @@ class Accused:
     standing: frozenset[Entity] = frozenset()  # roots of open incidents
     calls: Mapping[str, tuple[Call, ...]] = field(default_factory=dict)  # service -> those to it that fail
     changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by service
+    doors: Mapping[str, Door] = field(default_factory=dict)  # by service
+    at: float = 0.0  # seconds since 1970
 
     def services(self, seen: Survey) -> list[str]:
         """Those that look well themselves."""
@@ -75,12 +79,19 @@ class Accused:
         """Of this root; None where its evidence was not judged."""
         return self.chances.get(entity_of(root))
 
+    def met(self, entity: Entity, onset: datetime) -> str:
+        """How it met a probe, as a sentence; empty where that says nothing of what began then."""
+        door = self.doors.get(entity[1]) if entity[0] == "service" else None
+        return sentence(door, onset.timestamp(), self.at, WEIGHTS)
+
     def unknown(self, root: Root) -> bool:
         """Whether we do not know: nobody stands out, or not this root."""
         chance = self.chance(root)
         return self.verdict is not None and chance is not None and (not self.verdict.known or chance < _ENOUGH)
 
-    def others(self, graph: Graph, seen: Survey, root: Root, named: frozenset[Entity]) -> tuple[Alternative, ...]:
+    def others(
+        self, graph: Graph, seen: Survey, root: Root, named: frozenset[Entity], onset: datetime
+    ) -> tuple[Alternative, ...]:
         """The likeliest causes that no explanation names, and why each is less likely."""
         if self.verdict is None or self.chance(root) is None:
             return ()
@@ -91,6 +102,8 @@ class Accused:
             other = _root(graph, suspect.kind, suspect.key)
             if other is not None:
                 why = _less(graph, seen, suspect.kind, suspect.key)
+                if met := self.met((suspect.kind, suspect.key), onset):
+                    why = f"{why}; {met[0].lower()}{met[1:-1]}"
                 told.append(Alternative(root=other, confidence=round(suspect.chance, 2), why=why))
         return tuple(told)
 
@@ -104,7 +117,8 @@ def accuse(graph: Graph, past: Past, at: datetime) -> Accused:
     firm = [e for e, chance in chances.items() if chance >= (_STAYS if e in past.standing else _ENOUGH)]
     firm += [e for e in sorted(past.standing) if e not in chances]
     calls = _failing(graph, past.hints.calls.values())
-    return Accused(verdict, chances, tuple(firm), past.standing, calls, past.hints.changes)
+    hints = past.hints
+    return Accused(verdict, chances, tuple(firm), past.standing, calls, hints.changes, hints.doors, at.timestamp())
 
 
 def _failing(graph: Graph, calls: Iterable[Call]) -> dict[str, tuple[Call, ...]]:

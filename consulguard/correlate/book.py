@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from consulguard.correlate.cause.changes import notice_changes
+from consulguard.correlate.cause.doors import Door
 from consulguard.correlate.cause.memory import Call, Change, Trail, hear, notice
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, service_key
@@ -31,6 +32,8 @@ class Book(msgspec.Struct, kw_only=True):
     trails: dict[str, Trail] = {}  # check -> its last flips, where the policy infers
     calls: dict[str, Call] = {}  # how services' calls to others fare, where that is measured
     changes: dict[str, list[Change]] = {}  # service -> what was changed of it, for a while
+    doors: dict[str, Door] = {}  # service -> how it met a probe, where it may be probed
+    knocks: list[float] = []  # when probes were asked for, of the last minute
     at: datetime | None = None  # the last update
     shelf: dict[str, list[str]] = {}  # closed by a person -> what failed then and has not passed since
     pending: bool = False  # an update was put off because the last one was too recent

@@ -37,7 +37,7 @@ def explain(
         listed, at_risk = teller.at_risk(cause, members)
         case = Case(cause, mine, members, at_risk, len(listed), crowd.beside(cause))
         chance = accused.chance(roots[key])
-        others = accused.others(graph, seen, roots[key], named)
+        others = accused.others(graph, seen, roots[key], named, cause.onset)
         told.append(
             Explanation(
                 root=roots[key],

@@ -60,7 +60,7 @@ def _past(book: Book, at: datetime) -> Past:
     forget(book.trails, at.timestamp())
     forget_changes(book.changes, at.timestamp())
     roots = standing(incident.root for incident in open_incidents(book))
-    return Past(book.trails, roots, Hints(book.calls, book.changes))
+    return Past(book.trails, roots, Hints(book.calls, book.changes, book.doors))
 
 
 def _failing_services(book: Book, coverage: Coverage) -> dict[str, str]:

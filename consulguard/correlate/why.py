@@ -133,7 +133,7 @@ def compared(others: Iterable[Alternative]) -> tuple[str, ...]:
 
 
 def hints(accused: Accused, root: Root, onset: datetime) -> tuple[str, ...]:
-    """What speaks against a service besides checks: calls to it fail, it was changed shortly before."""
+    """What speaks against a service besides checks: calls to it, probes of it, what was changed shortly before."""
     kind, key = entity_of(root)
     if kind != "service":
         return ()
@@ -143,7 +143,9 @@ def hints(accused: Accused, root: Root, onset: datetime) -> tuple[str, ...]:
     ]
     since = onset.timestamp()
     recent = [c for c in accused.changes.get(key, ()) if since - WEIGHTS.changed_s <= c.at <= since]
-    return (*calls[:_NAMED], *(f"{since - c.at:.0f} s before, {c.what}." for c in recent))
+    met = accused.met((kind, key), onset)
+    told = (*calls[:_NAMED], *([met] if met else []))
+    return (*told, *(f"{since - c.at:.0f} s before, {c.what}." for c in recent))
 
 
 def _place(root: Root) -> str:

@@ -9,7 +9,18 @@ from itertools import chain, islice
 import msgspec
 
 from consulguard import correlate, health
-from consulguard.engine import address, approvals, commands, ladder, planning, recovery, running, silences, tell
+from consulguard.engine import (
+    address,
+    approvals,
+    commands,
+    knocking,
+    ladder,
+    planning,
+    recovery,
+    running,
+    silences,
+    tell,
+)
 from consulguard.engine.state import EngineState
 from consulguard.events import (
     AnyEffect,
@@ -17,6 +28,7 @@ from consulguard.events import (
     CallsMeasured,
     Commanded,
     Configured,
+    Knocked,
     Learned,
     LeaseChanged,
     Looked,
@@ -49,6 +61,7 @@ def step(state: EngineState, event: AnyEvent) -> tuple[EngineState, tuple[AnyEff
     changed = _correlate(state, at)
     _storm(state, at)
     effects += _watch(state, changed, at)
+    effects += knocking.knock(state, at)
     changed = _with_touched(state, changed, at)
     effects += ladder.climb(state, at)
     effects += planning.plan_open(state, {i.id for i in changed}, at)
@@ -77,6 +90,9 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
                 state.book.calls.clear()
             correlate.measure(state.book, event.rates, at, state.policy.correlate)
             state.dirty = True
+        case Knocked():
+            correlate.answered(state.book, event.answers, at)
+            state.dirty = True
         case ViewChanged():
             state.view = event.view
         case Configured():
@@ -84,6 +100,7 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case Started():
             state.life = event.life
             state.book.calls.clear()
+            correlate.forget_doors(state.book)
             state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
         case LeaseChanged():
             gained = event.held and not (state.lease_held and state.epoch == event.epoch)
@@ -208,6 +225,7 @@ def _wake(state: EngineState, at: datetime) -> list[AnyEffect]:
     moments = [
         health.next_wake(state.health),
         _correlate_at(state, at),
+        knocking.next_wake(state),
         storm.next_wake(state.storm, state.policy.guard),
         planning.next_wake(state),
         approvals.next_wake(state),

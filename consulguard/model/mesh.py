@@ -198,3 +198,25 @@ class CallRate(Value, frozen=True, kw_only=True):
     caller: str
     callee: str
     failed: float | None  # share of the calls that fail, 0..1; None: not measured any more
+
+
+class Reaction(enum.StrEnum):
+    """How a service met a read-only probe."""
+
+    WELL = "well"
+    SLOW = "slow"
+    BADLY = "badly"  # a server's error, not serving, no HTTP, a certificate that does not hold
+    REFUSED = "refused"  # no connection
+    TIMEOUT = "timeout"
+    UNSURE = "unsure"  # we could not knock, or what came back says nothing
+
+
+class DoorAnswer(Value, frozen=True, kw_only=True):
+    """What a read-only probe of a service met with; of several instances the middle one's answer."""
+
+    service: Target
+    how: Reaction
+    kind: str = ""  # tcp, http, https, grpc
+    address: str = ""  # host:port
+    took_s: float = 0.0
+    reason: str = ""  # in words, where ``how`` does not say it all

@@ -1,5 +1,7 @@
-"""A real Connect mesh, a -> b -> c where nothing else is said: HTTP servers behind Consul's built-in proxies, all
-traffic over mutual TLS."""
+"""A real Connect mesh: HTTP servers behind Consul's built-in proxies, all traffic over mutual TLS.
+
+It is a -> b -> c where nothing else is said.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ CHAIN = {"a": "b", "b": "c", "c": ""}
 
 
 class Node:
-    """One service of the mesh: its backend, and the ports around it. ``delay_s`` slows its work, not its health."""
+    """One service: its backend, and the ports around it. ``delay_s`` slows its work, not its health."""
 
     def __init__(self, name: str, calls: str) -> None:
         self.name = name
@@ -73,9 +75,9 @@ class Node:
 
 
 class ConnectMesh:
-    """Services and whom each ``calls``, registered with the agent at ``address``; ``prefix`` keeps names apart on a
-    shared server.
+    """Services and whom each ``calls``, registered with the agent at ``address``.
 
+    ``prefix`` keeps names apart on a shared server.
     Each service has an HTTP and a TCP check every second; each sidecar a TCP and an alias check. With ``deep`` the
     HTTP check of who calls another does the work, others only ask whether the service is there. Intentions allow
     the calls. ``POST <restart_url(name)>`` starts a stopped backend again, for a playbook to do.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import exp, log
 
+from consulguard.correlate.cause.doors import weigh
 from consulguard.correlate.cause.scene import Scene
 
 
@@ -24,7 +25,8 @@ class Checks:
         if (found := self._seen.get(key)) is None:
             since = self.scene.since(service)
             told = self._told(service, own, since) if self.scene.checked(service) else 0.0
-            found = self._seen[key] = told + self._asked(service, since)
+            met = weigh(self.scene.doors.get(service), own, since, self.scene.now, self.w)
+            found = self._seen[key] = told + self._asked(service, since) + met
         return found
 
     def _told(self, service: str, own: bool, since: float) -> float:

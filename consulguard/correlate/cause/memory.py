@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from consulguard.correlate.cause.doors import Door
 from consulguard.model import CallRate, Observation, Status, Target
 
 KEEP_S = 900.0  # a check that has passed for this long is forgotten
@@ -63,6 +64,7 @@ class Hints:
 
     calls: Mapping[str, Call] = field(default_factory=dict)
     changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)  # by service, the oldest first
+    doors: Mapping[str, Door] = field(default_factory=dict)  # by service
 
 
 NONE = Hints()

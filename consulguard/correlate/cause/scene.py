@@ -61,6 +61,7 @@ class Scene:
                 self.onset[service] = min(moments)
         self.asked = _asked(self.layout.named, hints.calls.values(), now, w)
         self._changes = hints.changes
+        self.doors = hints.doors
         for service, asked in self.asked.items():
             if asked.ratio is not None and asked.ratio > _TELLING:
                 self.onset[service] = min(asked.onset, self.onset.get(service, asked.onset))

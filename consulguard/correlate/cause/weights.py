@@ -44,6 +44,14 @@ class Weights(NamedTuple):
     # calls as they are measured; believed, not fitted: no recorded faults hold them
     sees_calls: float = 0.9  # a service that is broken, or needs what is, fails its callers' calls
     calls_alone: float = 1.5  # log: where all that one caller calls fails, it may be the caller
+    # doors, see doors.py: log of P(met so | broken) / P(met so | well); believed, not fitted
+    door_well: float = -1.2  # callers may see what a probe does not
+    door_open: float = -0.2  # a port that takes connections says little
+    door_slow: float = 2.5
+    door_badly: float = 3.5
+    door_shut: float = 4.0  # refused, or no answer in time
+    door_s: float = 300  # how long an answer holds
+    door_known_s: float = 86_400  # a door that has answered well within this time is one that answers
     # edges: how strongly callers lean on one callee, and how often so
     leans: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = (
         (0.05, 0.1),
