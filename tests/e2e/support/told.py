@@ -33,6 +33,7 @@ async def told(bot: Bot, what: str, holds: Callable[[Seen], Any], within_s: floa
     """Until it says so; what it says then."""
 
     async def look() -> Seen:
+        assert bot.runs, bot.output()
         views = journal.read(bot.journal).events("ViewChanged")
         if not (views and views[-1].body["view"].get("settled")):
             return Seen(False, [])
