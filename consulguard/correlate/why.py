@@ -158,7 +158,7 @@ def sentences(graph: Graph, seen: Survey, found: Findings, case: Case) -> tuple[
     if cause.place is not None:
         told = _of_place(case)
     elif cause.hidden:
-        told = _of_hidden(graph, case)
+        told = _of_hidden(graph, seen, case)
     elif cause.trouble is not None:
         told = _of_instance(graph, seen, case)
     else:
@@ -208,8 +208,11 @@ def _of_instance(graph: Graph, seen: Survey, case: Case) -> list[str]:
     return told
 
 
-def _of_hidden(graph: Graph, case: Case) -> list[str]:
+def _of_hidden(graph: Graph, seen: Survey, case: Case) -> list[str]:
     cause = case.cause
+    own = f"{cause.name}'s own checks pass"
+    if (sick := seen.services.get(cause.services[0])) is not None:
+        own = f"Only {sick.units} of {sick.size} instances of {cause.name} fail by their own checks"
     known = len(graph.callers(cause.services[0]))
     if cause.accused:
         share = f"{len(cause.hidden)} of {known} known callers of {cause.name} fail"
@@ -219,7 +222,7 @@ def _of_hidden(graph: Graph, case: Case) -> list[str]:
         end = "No failing dependency explains those callers, and no other service has just these callers."
     return [
         f"{share} ({_names(graph, cause.hidden)}), since {_clock(cause.onset)}.",
-        f"{cause.name}'s own checks pass: they may not see what its callers see.",
+        f"{own}: they may not see what its callers see.",
         end,
     ]
 
