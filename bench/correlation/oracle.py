@@ -36,7 +36,7 @@ def _told(mesh: World) -> Weights:
     every = [check for checks in checked for check in checks]
     shows = fmean(c.every_s * max(c.failures_before_critical - 0.5, 0.5) + c.ttl_s for c in every)
     return WEIGHTS._replace(
-        leans=((1.0, 1.0),),
+        leans=((1.0, 0.5), (1.0, 0.3), (1.0, 0.2)),  # as far as the edge is strong, whichever way
         noise_rate=mesh.noise_rate,
         sees_own=fmean(1 - prod(1 - c.own for c in checks) for checks in checked),
         sees_deps=fmean(1 - prod(1 - c.deps for c in checks) for checks in checked),
