@@ -31,15 +31,16 @@ def alone(words: Sequence[str]) -> bool:
         made = cases(count, given.seed, given.kind or KINDS, given.mesh or ())
         rows = run((("", case) for case in made), rankers())
     lines, kept = report.verdicts(report.families(rows))
-    print(json.dumps(report.data(rows), indent=1) if given.json else "\n\n".join([*_tables(rows), *lines]))
+    told = [*_tables(rows), "\n".join(f"* {line}" for line in lines)]
+    print(json.dumps(report.data(rows), indent=1) if given.json else "\n\n".join(told))
     return kept
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:
     return [
         f"correlation: {report.overall(rows)}",
-        report.by_family(report.families(rows), "AC@1/AC@3 by kind; none: false blame"),
-        report.by_family(report.meshes(rows), "AC@1/AC@3 by mesh"),
+        report.by_family(report.families(rows), "AC@1/AC@3; none: false blame"),
+        report.by_family(report.places(rows), "AC@1/AC@3"),
         report.calibration(rows),
         report.speed(rows),
     ]

@@ -31,10 +31,11 @@ def families(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def meshes(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def places(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """By mesh, or by the file that the cases are from."""
     found: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda r: (r.services, r.mesh)):
-        found.setdefault(row.mesh, []).append(row)
+    for row in sorted(rows, key=lambda r: (r.group, r.services, r.mesh)):
+        found.setdefault(row.group or row.mesh, []).append(row)
     return found
 
 
@@ -49,7 +50,7 @@ def overall(rows: Sequence[Row]) -> str:
         )
         for name in rows[0].answers
     ]
-    head = ("ranker", "AC@1", "AC@3", "Avg@5", "false blame", "p95 ms")
+    head = ("ranker", "AC@1", "AC@3", "Avg@5", "false blame", "p95 CPU ms")
     return f"{len(sick)} faults, {len(well)} cases without one\n\n{table(head, told)}"
 
 
@@ -83,7 +84,7 @@ def speed(rows: Sequence[Row]) -> str:
             middle = mean(here, ENGINE, lambda a: a.ms)
             told.append((name, str(len(here)), f"{middle:.1f}", f"{p95(here, ENGINE):.1f}", f"{slowest:.1f}"))
         low = high
-    return table(("services", "cases", "mean ms", "p95 ms", "slowest ms"), told)
+    return table(("services", "cases", "mean CPU ms", "p95", "slowest"), told)
 
 
 def verdicts(groups: dict[str, list[Row]]) -> tuple[list[str], bool]:
@@ -107,7 +108,7 @@ def verdicts(groups: dict[str, list[Row]]) -> tuple[list[str], bool]:
 
 def data(rows: Sequence[Row]) -> dict[str, Any]:
     """The same as data."""
-    everything = {"all": list(rows), **families(rows), **meshes(rows)}
+    everything = {"all": list(rows), **families(rows), **places(rows)}
     return {
         "groups": {
             name: {ranker: _figures(here, ranker) for ranker in here[0].answers}
