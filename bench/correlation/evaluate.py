@@ -1,8 +1,9 @@
 """How good a ranking is, and whether a rule is better than another beyond chance.
 
 AC@k of a case: the share of its roots among the first k answers, of at most k. Avg@5: the mean of AC@1 to AC@5.
-Milliseconds are of CPU, so that what else the machine does counts less. False blame: the share of the cases where nobody is to blame that are answered all the same. An answer of nobody
-scores 0 in every case that has a root. Of answers with equal scores the wrong ones count as first.
+False blame: the share of the cases where nobody is to blame that are answered all the same. An answer of nobody
+scores 0 in every case that has a root. Of answers with equal scores the wrong ones count as first. Milliseconds
+are of CPU, so that what else the machine does counts less.
 """
 
 from __future__ import annotations
