@@ -1,6 +1,5 @@
 """Who is to blame: simulated faults on public topologies, the engine beside simple rules and beside an oracle.
 
-``python -m bench correlation [--cases N] [--seed S] [--kind K] [--mesh M] [--json] [--cases-dir DIR]``. It ends
-with 1 when a simple rule is better than the engine at a kind of fault by more than chance (two standard errors of
-the difference, case by case).
+``python -m bench correlation --help`` tells its options. It ends with 1 when a simple rule is better than the
+engine at a kind of fault by more than chance: two standard errors of the difference, case by case.
 """

@@ -33,7 +33,18 @@ def alone(words: Sequence[str]) -> bool:
     lines, kept = report.verdicts(report.families(rows))
     told = [*_tables(rows), "\n".join(f"* {line}" for line in lines)]
     print(json.dumps(report.data(rows), indent=1) if given.json else "\n\n".join(told))
+    if given.doc is not None:
+        write(given.doc, "cases" if given.cases_dir is None else "external", "\n\n".join(told))
     return kept
+
+
+def write(page: Path, which: str, tables: str) -> None:
+    """Put the tables between ``<!-- bench: which -->`` and ``<!-- end -->``."""
+    before, begin, rest = page.read_text().partition(f"<!-- bench: {which} -->")
+    _, end, after = rest.partition("<!-- end -->")
+    if not end:
+        raise SystemExit(f"{page} has no place for {which}")
+    page.write_text(f"{before}{begin}\n{tables}\n{end}{after}")
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:
@@ -55,4 +66,5 @@ def _given(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mesh", action="append", choices=NAMES, help="only this, again for more")
     parser.add_argument("--json", action="store_true", help="the figures as data")
     parser.add_argument("--cases-dir", type=Path, metavar="DIR", help="cases of your own instead; see external.py")
+    parser.add_argument("--doc", type=Path, metavar="PAGE", help="write the tables into this page as well")
     return parser.parse_args(words)

@@ -35,7 +35,7 @@ from bench.correlation.evaluate import (
     run,
 )
 from bench.correlation.external import load
-from bench.correlation.main import alone
+from bench.correlation.main import alone, write
 from bench.correlation.simulate import Case
 from bench.correlation.state import failing
 
@@ -179,6 +179,16 @@ def test_cases_of_ones_own_are_measured(tmp_path: Path, capsys: pytest.CaptureFi
     ]
     assert alone(["--cases-dir", str(tmp_path)])
     assert "mine: hidden" in capsys.readouterr().out
+
+
+def test_the_tables_find_their_place_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- bench: cases -->\nold\n<!-- end -->\nafter\n")
+    write(page, "cases", "new")
+    write(page, "cases", "newer")
+    assert page.read_text() == "before\n<!-- bench: cases -->\nnewer\n<!-- end -->\nafter\n"
+    with pytest.raises(SystemExit):
+        write(page, "external", "new")
 
 
 def test_the_command_tells_its_figures_as_data(capsys: pytest.CaptureFixture[str]) -> None:
