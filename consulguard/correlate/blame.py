@@ -29,5 +29,6 @@ def blame(
         return ()
     accused: Accused = accuse(graph, past, at) if past is not None else NOTHING
     places = accused.places(graph, seen, find_places(graph, seen, policy), policy)
-    found = judge(graph, seen, places, policy, accused.services(seen))
+    standing = {key for kind, key in accused.standing if kind == "service"}
+    found = judge(graph, seen, places, policy, accused.services(seen), standing)
     return explain(graph, troubles, seen, found, accused)

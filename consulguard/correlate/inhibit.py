@@ -1,7 +1,8 @@
 """Plain inhibition: nobody is blamed whose dependency, node or zone fails.
 
 A service is *down* when at least ``service_share`` of its units outside the blamed places fail; if fewer fail, its
-failing instances are *loose* and stand for themselves. It is *stranded* when it is down only because of a blamed
+failing instances are *loose* and stand for themselves; the root of an open incident stays down to half of that, so
+that it does not turn from a service into one of its instances and back with every flip. It is *stranded* when it is down only because of a blamed
 place. A down service is a root unless something it depends on is down or stranded. Within a cycle everybody
 depends on everybody, so the cycle as a whole is judged, and of a guilty cycle the one that failed first is blamed
 (then the one its peers trust to depend on most, then by name).
@@ -15,7 +16,7 @@ Each victim goes to the root that is fewest calls away, then over the most trust
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -28,6 +29,8 @@ from consulguard.correlate.places import Place
 from consulguard.correlate.survey import Sick, Survey
 from consulguard.model import Target, Trouble
 from consulguard.policy import CorrelatePolicy
+
+_STAYS = 0.5  # of the share from which a service is down: what a standing root must still have failing
 
 
 @dataclass(slots=True)
@@ -67,12 +70,21 @@ class Findings:
 
 
 def judge(
-    graph: Graph, seen: Survey, places: list[Place], policy: CorrelatePolicy, accused: Iterable[str] = ()
+    graph: Graph,
+    seen: Survey,
+    places: list[Place],
+    policy: CorrelatePolicy,
+    accused: Iterable[str] = (),
+    standing: Container[str] = (),
 ) -> Findings:
-    """Who is to blame, and who hangs on whom. ``accused``: services to blame though they look well."""
+    """Who is to blame, and who hangs on whom.
+
+    ``accused``: services to blame though they look well. ``standing``: services that are roots of open incidents.
+    """
     found = Findings()
     blamed = {node: place.key for place in places for node in place.nodes}
-    loose = _sort_services(seen, blamed, found, policy)
+    shares = {k: policy.service_share * (_STAYS if k in standing else 1.0) for k in seen.services}
+    loose = _sort_services(seen, blamed, found, shares)
     links = {key: _failing_callees(graph, key, found) for key in found.down}
     roots = _roots(found, links)
     hidden = _accused(graph, found, roots, accused)
@@ -95,7 +107,7 @@ def judge(
 
 
 def _sort_services(
-    seen: Survey, blamed: Mapping[str, str], found: Findings, policy: CorrelatePolicy
+    seen: Survey, blamed: Mapping[str, str], found: Findings, shares: Mapping[str, float]
 ) -> list[tuple[str, Trouble]]:
     """Fill ``down`` and ``stranded``; what is left of the failing instances is loose: (service, trouble)."""
     loose: list[tuple[str, Trouble]] = []
@@ -106,10 +118,10 @@ def _sort_services(
                 placed[blamed[node]] = placed.get(blamed[node], 0) + units
         own = sick.units - sum(placed.values())
         size = sick.size - sum(placed.values())
-        if sick.size and own and own >= policy.service_share * size:
+        if sick.size and own and own >= shares[key] * size:
             found.down[key] = sick
             continue
-        if placed and sick.size and sick.units >= policy.service_share * sick.size:
+        if placed and sick.size and sick.units >= shares[key] * sick.size:
             found.stranded[key] = min(placed, key=lambda cause: (-placed[cause], cause))
         loose += [(key, trouble) for trouble in sick.troubles if node_key(trouble.target) not in blamed]
     return loose

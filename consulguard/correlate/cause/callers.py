@@ -115,7 +115,12 @@ class Callers:
         return tree
 
     def _settle(
-        self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[tuple[_Step, int]]], cost: dict[int, int]
+        self,
+        tree: Tree,
+        fresh: list[int],
+        level: int,
+        levels: dict[int, list[tuple[_Step, int]]],
+        cost: dict[int, int],
     ) -> None:
         tree.order += fresh
         if len(tree.order) >= _MANY:
@@ -160,7 +165,9 @@ class Callers:
             else:
                 tree.edges[n], tree.leans[n] = self._edges(tree, n, 1.0)
                 if part < 1.0:
-                    tree.edges[n] = self._maimed(tree.edges[n], self._edges(tree, n, self.w.maimed * part)[0], part)
+                    tree.edges[n] = self._maimed(
+                        tree.edges[n], self._edges(tree, n, self.w.maimed * part)[0], part
+                    )
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""

@@ -61,5 +61,7 @@ def zones(scene: Scene) -> list[str]:
         if zone := scene.graph.zone_of(node):
             sick[zone] = sick.get(zone, 0) + 1
     every = scene.graph.zones()
-    share = {z: n / len(every[z]) for z, n in sick.items() if n >= max(min(2, len(every[z])), _SICK * len(every[z]))}
+    share = {
+        z: n / len(every[z]) for z, n in sick.items() if n >= max(min(2, len(every[z])), _SICK * len(every[z]))
+    }
     return sorted(share, key=lambda z: (-share[z], z))[:_ZONES]

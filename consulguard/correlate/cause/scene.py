@@ -241,9 +241,7 @@ def _strain(sign: Sign, usual: Usual, now: float) -> float:
     return (sign.ratio or 0.0) - usual.ratio + pinned
 
 
-def _unit(
-    node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights
-) -> Unit:
+def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:
     """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
     own = deps = 0.0
     seen = [s for check, s in told if s.ratio is not None and not _OWN.search(check)]

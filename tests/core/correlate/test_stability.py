@@ -1,0 +1,90 @@
+"""A root does not jump back and forth as evidence trickles in, and what is told of a change is told once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from consulguard.correlate import Book, learn, remember, update
+from consulguard.model import Fact, Incident, Observation, Status, Target, Trouble
+from consulguard.policy import CorrelatePolicy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.correlate.world import at, bad, inst, service, troubles
+
+INFER = CorrelatePolicy(infer=True)
+CHAIN: list[Fact] = [
+    service("web", "cart", "list", count=2),
+    service("cart", "db", count=2),
+    service("list", "db", count=2),
+    service("db", count=2),
+]
+UNITS = [inst(name, number=n) for name in ("web", "cart", "list", "db") for n in (1, 2)]
+
+Look = tuple[float, Target, bool]  # seconds, unit, whether it fails
+
+
+def known(*facts: Fact) -> Book:
+    book = Book()
+    learn(book, facts, at(0))
+    return book
+
+
+def trickle(book: Book, looks: Iterable[Look]) -> Iterator[list[Incident]]:
+    """Look by look; what was told after each."""
+    failing: dict[str, Trouble] = {}
+    for seconds, unit, fails in looks:
+        status = Status.CRITICAL if fails else Status.PASSING
+        remember(book, [Observation(target=unit, check="service", status=status, at=at(seconds))])
+        if fails:
+            failing.update(troubles(bad(unit, seconds)))
+        else:
+            failing.pop(unit.key, None)
+        yield update(book, failing, at(seconds), INFER)
+
+
+def roots(told: Iterable[list[Incident]]) -> dict[str, list[str]]:
+    """By incident: its roots, one after the other."""
+    found: dict[str, list[str]] = {}
+    for incidents in told:
+        for incident in incidents:
+            mine = found.setdefault(incident.id, [])
+            name = f"{incident.root.kind} {incident.root.instance or incident.root.name}"
+            if mine[-1:] != [name]:
+                mine.append(name)
+    return found
+
+
+@settings(max_examples=60)
+@given(st.permutations(UNITS), st.lists(st.integers(0, 15), min_size=8, max_size=8))
+def test_in_whatever_order_a_fault_shows_its_root_moves_on_and_never_back(
+    order: list[Target], waits: list[int]
+) -> None:
+    looks: list[Look] = []
+    seconds = 10.0
+    for unit, wait in zip(order, waits, strict=True):
+        seconds += wait
+        looks.append((seconds, unit, True))
+    for mine in roots(trickle(known(*CHAIN), looks)).values():
+        assert len(set(mine)) == len(mine)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.booleans(), min_size=1, max_size=8))
+def test_a_root_one_unit_of_which_comes_and_goes_stays_the_service(flaps: list[bool]) -> None:
+    units = [inst("db", number=n) for n in (1, 2, 3)]
+    looks: list[Look] = [(10.0, unit, True) for unit in units]
+    looks += [(20.0 + 10 * n, units[n % 2], fails) for n, fails in enumerate(flaps)]
+    for mine in roots(trickle(known(service("db", count=3)), looks)).values():
+        assert mine[mine.index("service db") :] == ["service db"]
+
+
+def test_a_change_of_mind_is_told_once() -> None:
+    book = known(*CHAIN)
+    looks: list[Look] = [(10.0, unit, True) for unit in UNITS if unit.service != "db"]
+    looks += [(30.0, unit, True) for unit in UNITS if unit.service == "db"]
+    told = list(trickle(book, looks))
+    named = [i for incidents in told for i in incidents if i.root.name == "db"]
+    assert len({(i.root, i.root_since) for i in named}) == 1
+    failing = troubles(*(bad(unit, seconds) for seconds, unit, _ in looks))
+    assert update(book, failing, at(31), INFER) == []
