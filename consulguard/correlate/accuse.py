@@ -13,7 +13,8 @@ from datetime import datetime
 from consulguard.correlate.cause.doors import Door, sentence
 from consulguard.correlate.cause.layout import layout
 from consulguard.correlate.cause.memory import NONE, Call, Change, Hints, Trail
-from consulguard.correlate.cause.rank import Entity, Verdict, suspects
+from consulguard.correlate.cause.rank import Verdict, suspects
+from consulguard.correlate.cause.together import Entity
 from consulguard.correlate.cause.weights import WEIGHTS
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key

@@ -43,6 +43,9 @@ class _Step(NamedTuple):
     order: float
 
 
+_Levels = dict[int, list[tuple[_Step, int]]]  # by cost, with the parent
+
+
 @dataclass(slots=True)
 class Tree:
     parts: dict[int, float]  # of the sources' units that are gone
@@ -94,7 +97,7 @@ class Callers:
     def grow(self, parts: dict[int, float]) -> Tree:
         """Level by level, a level being what costs the same."""
         tree, cost = Tree(parts), dict.fromkeys(parts, 0)
-        levels: dict[int, list[tuple[_Step, int]]] = {}
+        levels: _Levels = {}
         self._settle(tree, list(parts), 0, levels, cost)
         for level in range(1, _FAR + 1):
             fresh = []

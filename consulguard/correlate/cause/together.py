@@ -100,7 +100,7 @@ class Together:
         return self.scores[a] + 3.0 * left.bit_count() + max(self.itself[b], 0.0)
 
     def crowds(self) -> list[Hypothesis]:
-        """Three services or more at fault together, whose stories have nothing in common, none another's victim."""
+        """Three services or more, whose stories have nothing in common, none another's victim."""
         number, scores = self.callers.number, self.scores
         victims = {n for s, story in self.stories.items() if scores[s] > 0 for n in story if n != number[s]}
         own = [s for s in scores if number[s] not in victims and self.itself[s] > 1.0]
