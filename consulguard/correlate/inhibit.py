@@ -4,7 +4,7 @@ A service is *down* when at least ``service_share`` of its units outside the bla
 failing instances are *loose* and stand for themselves. The root of an open incident stays down to half of that: it
 does not turn from a service into one of its instances and back with every flip. A service is *stranded* when it is
 down only because of a blamed place. A down service is a root unless something it depends on is down or stranded.
-Within a cycle everybody depends on everybody, so the cycle as a whole is judged, and of a guilty cycle the one that
+Within a cycle everybody depends on everybody, so it is judged as a whole, and of a guilty cycle the one that
 failed first is blamed (then the one its peers trust to depend on most, then by name).
 
 Hidden root: a service whose own checks are green is blamed when all of its known callers are down, two or more of

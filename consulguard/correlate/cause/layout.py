@@ -58,6 +58,10 @@ class Layout:
                 self._named[mine] = "" if mine in self._named else key
         return self._named.get(name, "")
 
+    def lonely(self, service: str) -> bool:
+        """Whether nobody is known to call it, nor it anybody."""
+        return not self.graph.callees(service) and not self.graph.callers(service)
+
     def callers(self, service: str) -> int:
         """How many checked callers lean on it."""
         return sum(self.trusts(service).values())

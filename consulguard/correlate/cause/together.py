@@ -70,6 +70,7 @@ class Together:
         own = [s for s in order if self.itself[s] > 1.0]
         seconds = dict.fromkeys([*self._best(order, _SECONDS), *self._best(own, _SECONDS)])
         found: dict[tuple[str, str], float] = {}
+        unseen: list[Hypothesis] = []
         joint: dict[tuple[str, str], float] = {}
         for first in self._best(order, _FIRSTS):
             for second in seconds:
@@ -81,6 +82,7 @@ class Together:
                     continue
                 if self.stories[first].isdisjoint(self.stories[second]):
                     found[pair] = apart
+                    unseen += [self._unseen(first, second), self._unseen(second, first)]
                 else:
                     joint[pair] = self._promise(first, second)
         spent = 0
@@ -89,7 +91,18 @@ class Together:
             spent += visits
             if spent > _VISITS:
                 break
-        return [((("service", a), ("service", b)), score) for (a, b), score in found.items()]
+        return [((("service", a), ("service", b)), score) for (a, b), score in found.items()] + unseen
+
+    def _unseen(self, cause: str, victim: str) -> Hypothesis:
+        """One cause, the other its victim over a call nobody told us of.
+
+        What is known to call nobody and to be called by nobody has such calls; of the rest a few are not known.
+        """
+        scene, n = self.callers.scene, self.callers.number[victim]
+        calls = 1.0 if scene.layout.lonely(victim) else self.w.unseen
+        falls = calls * min(len(self.stories[cause]) / scene.layout.services, 1.0)
+        told = self.callers.deps[n] + self.trees[victim].edges[n]
+        return (("service", cause),), self.scores[cause] + told + log(falls * self.w.leans[-1][0])
 
     def _promise(self, a: str, b: str) -> float:
         """The better of the two, and what only the other explains."""

@@ -58,6 +58,7 @@ class Weights(NamedTuple):
         (0.35, 0.2),
         (0.7, 0.7),
     )
+    unseen: float = 0.1  # calls of a service that nobody told us of, in number
     early_s: float = 30  # an effect may be seen this much before its cause
     # places
     node_hit: float = 0.606  # a unit shows that its node is sick
