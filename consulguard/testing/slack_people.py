@@ -56,7 +56,6 @@ class SlackPeople:
         self, twin: SlackTwin, *, app_token: str = APP_TOKEN, secret: str = SECRET, door: str = ""
     ) -> None:
         self.twin = twin
-        self.app_token = app_token
         self.secret = secret
         self.door = door
         self.deliveries: list[Delivery] = []
@@ -69,9 +68,14 @@ class SlackPeople:
         self._hook_faults: list[int] = []
         self._clock = SystemClock()
         self._turn = 0
-        twin.add_method("apps.connections.open", self._open, token=app_token)
+        self.set_app_token(app_token)
         twin.add_route(web.get("/link/", self._link))
         twin.add_route(web.post("/hooks/{number}", self._hook))
+
+    def set_app_token(self, token: str) -> None:
+        """Connections are opened with this one only, from now on."""
+        self.app_token = token
+        self.twin.add_method("apps.connections.open", self._open, token=token)
 
     # ---- what people do
 

@@ -53,7 +53,7 @@ async def test_the_same_version_takes_up_what_it_sent(store: SqliteStore) -> Non
 
 
 async def test_what_a_newer_version_wrote_is_not_guessed_at(tmp_path: Path) -> None:
-    """An entry of a newer version may say more than is understood; an event of another name says nothing at all."""
+    """A newer entry may say more than is understood; an event of another name says nothing at all."""
     stopped = encode(Commanded(at=moment(5), command="pause", who="ann")).removesuffix(b"}") + b',"until_epoch":9}'
     strange = b'{"event":"Resharded","at":"2026-01-01T00:00:00Z"}'
     rows = {"newer": (stopped, BODY_VERSION + 1), "strange": (strange, BODY_VERSION)}
