@@ -75,9 +75,7 @@ async def standing(
     """
     clock = clock or SystemClock()
     turn = turn or turns.alone(clock)
-    pulse = turn.place.pulse or (dead_man.pulse if dead_man is not None else Pulse())
-    watched = dead_man.armed(pulse) if dead_man is not None else contextlib.nullcontext()
-    dead_man = dead_man or DeadMan(clock, pulse)
+    dead_man, pulse, watched = _guarded(dead_man, turn, clock)
     given, channels = _given(loaded, clock), notifiers(loaded, clock)
     store = journal(loaded, tuple(c.name for c in channels), turn)
     client, measured = _client(loaded, clock)
@@ -106,10 +104,28 @@ async def standing(
         daemon = Daemon(rooms)
         reloader = Reloader(loaded, given, daemon.reconfigure, clock, turn.renewal)
         sights = _sights(loaded, daemon, measured.metrics, reloader)
-        open_doors = doors(loaded, _handler(loaded, daemon), sights)
         with watched, turn.place.shown(sights):
-            async with open_doors, _tasks(daemon, workers, reloader, loaded), chatting(loaded, daemon):
+            async with _at_work(daemon, workers, reloader, loaded, sights):
                 yield Service(daemon=daemon, store=store, workers=workers, reloader=reloader)
+
+
+def _guarded(
+    dead_man: DeadMan | None, turn: Turn, clock: Clock
+) -> tuple[DeadMan, Pulse, contextlib.AbstractContextManager[None]]:
+    """Who watches the loop, what it watches, and while what is entered. Without a dead man nobody does."""
+    pulse = turn.place.pulse or (dead_man.pulse if dead_man is not None else Pulse())
+    if dead_man is None:
+        return DeadMan(clock, pulse), pulse, contextlib.nullcontext()
+    return dead_man, pulse, dead_man.armed(pulse)
+
+
+@contextlib.asynccontextmanager
+async def _at_work(
+    daemon: Daemon, workers: tuple[OutboxWorker, ...], reloader: Reloader, loaded: Loaded, sights: Sights
+) -> AsyncIterator[None]:
+    open_doors = doors(loaded, _handler(loaded, daemon), sights)
+    async with open_doors, _tasks(daemon, workers, reloader, loaded), chatting(loaded, daemon):
+        yield
 
 
 def refuse_unusable(loaded: Loaded, clock: Clock) -> None:

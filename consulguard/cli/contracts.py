@@ -79,7 +79,12 @@ def incident_of(incident: Incident) -> Json:
         "root": root_of(incident.root),
         "confidence": round(incident.confidence, 3),
         "members": [member_of(m) for m in incident.members],
+        "known": not incident.unknown,
         "why": list(incident.why),
+        "alternatives": [
+            {"root": root_of(a.root), "confidence": round(a.confidence, 3), "why": a.why}
+            for a in incident.alternatives
+        ],
         "opened_at": plain(incident.opened_at),
         "updated_at": plain(incident.updated_at),
         "resolved_at": plain(incident.resolved_at),

@@ -13,6 +13,7 @@ from consulguard.cli import contracts, doors, printing, reading, snapshots
 from consulguard.cli.options import Options
 
 Json = dict[str, Any]
+CONSIDERED = "Also considered: "  # how sentences begin that the table of alternatives says as well
 DRY_RUN = "DRY-RUN"  # at the start of every line about what would be done
 
 
@@ -59,17 +60,26 @@ def show_view(out: Console, answer: Json) -> None:
 def show_incident(out: Console, incident: Json) -> None:
     """One incident: cause, evidence, members."""
     root = incident["root"]
-    where = f" {root['instance']} on {root['node']}" if "instance" in root else ""
+    cause = "root cause:" if incident["known"] else "root cause not known, most likely"
     out.print(
-        f"[bold]{incident['id']}[/] {printing.colored(incident['state'])}  root cause: {root['kind']} "
-        f"[bold]{printing.safe(root['name'] + where)}[/] (confidence {incident['confidence']:.0%})"
+        f"[bold]{incident['id']}[/] {printing.colored(incident['state'])}  {cause} {root['kind']} "
+        f"[bold]{printing.safe(_named(root, kind=False))}[/] (confidence {incident['confidence']:.0%})"
     )
     for words in _said(incident):
         out.print(f"  {printing.safe(words)}")
     for sentence in incident["why"]:
-        out.print(f"  - {printing.safe(sentence)}")
+        if not sentence.startswith(CONSIDERED):
+            out.print(f"  - {printing.safe(sentence)}")
+    if incident["alternatives"]:
+        others = [(_named(a["root"]), f"{a['confidence']:.0%}", a["why"]) for a in incident["alternatives"]]
+        printing.table(out, ("ALSO CONSIDERED", "CHANCE", "WHAT SPEAKS FOR AND AGAINST IT"), others, indent=2)
     rows = [(m["name"], m["kind"], m["role"], m["state"], printing.when(m["since"])) for m in incident["members"]]
     printing.table(out, ("MEMBER", "KIND", "ROLE", "STATE", "SINCE"), rows, indent=2)
+
+
+def _named(root: Json, *, kind: bool = True) -> str:
+    where = f" {root['instance']} on {root['node']}" if "instance" in root else ""
+    return f"{root['kind'] if kind else ''} {root['name']}{where}".strip()
 
 
 def _said(incident: Json) -> list[str]:

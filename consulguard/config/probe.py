@@ -14,7 +14,8 @@ from consulguard.plan.strict import SomeDuration, Strict
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
 SERVICES_MAX = 200
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x20/]{1,256}$")]
-Path = Annotated[str, Field(pattern=r"^/([A-Za-z0-9._~!$&'()*+,;=:@%?-][A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,1000})?$")]
+_SIGN = r"[A-Za-z0-9._~!$&'()*+,;=:@%?-]"
+Path = Annotated[str, Field(pattern=f"^/({_SIGN}({_SIGN}|/){{0,1000}})?$")]
 
 
 def _network(text: str) -> str:

@@ -103,6 +103,8 @@ class Accused:
             other = _root(graph, suspect.kind, suspect.key)
             if other is not None:
                 why = _less(graph, seen, suspect.kind, suspect.key)
+                if suspect.kind == root.kind == "service" and entity_of(root)[1] in graph.callees(suspect.key):
+                    why = f"{why}, it depends on {root.name}"
                 if met := self.met((suspect.kind, suspect.key), onset):
                     why = f"{why}; {met[0].lower()}{met[1:-1]}"
                 told.append(Alternative(root=other, confidence=round(suspect.chance, 2), why=why))

@@ -51,6 +51,7 @@ def explain(
                 ),
                 alternatives=others,
                 inferred=chance is not None,
+                unknown=accused.unknown(roots[key]),
             )
         )
     return tuple(told)

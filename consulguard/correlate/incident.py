@@ -203,6 +203,7 @@ class _Turn:
             updated_at=self.at,
             root_since=self.at,
             alternatives=explanation.alternatives,
+            unknown=explanation.unknown,
         )
 
     def _continued(self, old: Incident, explanation: Explanation) -> Incident:
@@ -211,7 +212,11 @@ class _Turn:
         self.book.shelf.pop(old.id, None)
         if same and self.policy.infer and not explanation.inferred:  # its evidence is too old to judge anew
             explanation = msgspec.structs.replace(
-                explanation, confidence=old.confidence, why=old.why, alternatives=old.alternatives
+                explanation,
+                confidence=old.confidence,
+                why=old.why,
+                alternatives=old.alternatives,
+                unknown=old.unknown,
             )
         return msgspec.structs.replace(
             again(old) if reopened else old,
@@ -224,6 +229,7 @@ class _Turn:
             kept_by="",
             kept_why="",
             alternatives=explanation.alternatives,
+            unknown=explanation.unknown,
         )
 
     def _unexplained(self, old: Incident) -> None:
@@ -300,7 +306,8 @@ class _Turn:
     def _put(self, old: Incident | None, new: Incident) -> None:
         """Keep the newer; raise the version if people would want to know."""
         if old is not None and not _worth_telling(old, new):
-            self.book.incidents[new.id] = msgspec.structs.replace(new, confidence=old.confidence)
+            said = {"confidence": old.confidence, "unknown": old.unknown}
+            self.book.incidents[new.id] = msgspec.structs.replace(new, **said)
             return
         if old is not None:
             new = msgspec.structs.replace(new, version=old.version + 1, updated_at=self.at)

@@ -223,7 +223,27 @@ def _of_hidden(graph: Graph, seen: Survey, case: Case) -> list[str]:
     return [
         f"{share} ({_names(graph, cause.hidden)}), since {_clock(cause.onset)}.",
         f"{own}: they may not see what its callers see.",
+        *_shared(graph, seen, case),
         end,
+    ]
+
+
+def _shared(graph: Graph, seen: Survey, case: Case) -> list[str]:
+    """What else all those callers depend on, where none of it fails."""
+    callers = case.cause.hidden
+    if len(callers) < 2:
+        return []
+    shared = [
+        key
+        for key in graph.callees(callers[0])
+        if key not in case.cause.services and all(key in graph.callees(other) for other in callers[1:])
+    ]
+    if any(key in seen.services for key in shared):
+        return []
+    return [
+        f"Nothing else that all of them depend on fails ({_names(graph, shared)})."
+        if shared
+        else "All of them depend on nothing else in common."
     ]
 
 

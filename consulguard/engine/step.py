@@ -112,8 +112,6 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
             return running.resulted(state, event.result, at)
         case Commanded():
             return commands.take(state, event, at)
-        case _:
-            pass
     return []
 
 

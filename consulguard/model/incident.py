@@ -106,6 +106,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     why: tuple[str, ...]
     alternatives: tuple[Alternative, ...] = ()
     inferred: bool = False  # the confidence is the chance that was inferred, not the plain rule's
+    unknown: bool = False  # we do not know who is to blame: the root is only the likeliest
 
 
 class Incident(Value, frozen=True, kw_only=True):
@@ -122,6 +123,7 @@ class Incident(Value, frozen=True, kw_only=True):
     version: int = 1  # rises with each change worth telling
     reopened: int = 0
     alternatives: tuple[Alternative, ...] = ()
+    unknown: bool = False  # as the explanation's
     merged_into: str = ""
     acked_by: str = ""  # a person has seen it and looks after it
     acked_at: datetime | None = None

@@ -63,7 +63,9 @@ def headline(message: Message) -> str:
 
 def incident_title(incident: Incident) -> str:
     affected = len(members(incident, Role.AFFECTED))
-    role = f"root cause ({affected} affected)" if affected else "root cause"
+    role = "root cause not known" if incident.unknown else "root cause"
+    if affected:
+        role += f" ({affected} affected)"
     return f"{clean(incident.root.name, 80)}: {role}"
 
 
@@ -123,12 +125,20 @@ def members(incident: Incident, role: Role) -> list[Member]:
 def _incident_fields(incident: Incident) -> list[tuple[str, str]]:
     states = {member.state for member in members(incident, Role.ROOT_CAUSE)}
     odd = "".join(f", {state.value}" for state in _ODD if state in states)
-    pairs = [("Root cause", f"{root_name(incident.root)}{odd} ({incident.confidence:.0%} sure)")]
+    pairs = [("Root cause", f"{cause(incident.root, incident.unknown)}{odd} ({incident.confidence:.0%} sure)")]
     for label, role in (("Affected", Role.AFFECTED), ("At risk", Role.AT_RISK)):
         names = [clean(member.name, 80) for member in members(incident, role)]
         if names:
             pairs.append((label, some(names, AFFECTED_SHOWN)))
+    if incident.alternatives:
+        others = [f"{root_name(a.root)} ({a.confidence:.0%})" for a in incident.alternatives]
+        pairs.append(("Also considered", some(others, AFFECTED_SHOWN)))
     return pairs
+
+
+def cause(root: Root, unknown: bool) -> str:
+    """The root, or that we do not know it."""
+    return f"not known, most likely {root_name(root)}" if unknown else root_name(root)
 
 
 def root_name(root: Root) -> str:

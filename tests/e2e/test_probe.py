@@ -1,4 +1,4 @@
-"""A cause that only its one caller sees: three bots watch the same fault on a real Consul, and one may probe it."""
+"""A cause that only its one caller sees: of three bots that watch it on a real Consul, one may probe."""
 
 from __future__ import annotations
 

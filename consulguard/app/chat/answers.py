@@ -163,7 +163,7 @@ def _concerns(incident: Incident, service: str) -> bool:
 
 def _headline(incident: Incident) -> str:
     since = text.stamp(incident.opened_at)
-    cause = f"{text.root_name(incident.root)} ({incident.confidence:.0%} sure)"
+    cause = f"{text.cause(incident.root, incident.unknown)} ({incident.confidence:.0%} sure)"
     return f"{incident.id} {incident.state.value} since {since}: {cause}"
 
 

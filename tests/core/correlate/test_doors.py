@@ -82,7 +82,8 @@ def test_an_answer_holds_for_five_minutes() -> None:
 
 
 def test_what_says_nothing_leaves_what_was_known() -> None:
-    assert judged(WELL, (40.0, Reaction.TIMEOUT), (60.0, Reaction.UNSURE)) == judged(WELL, (40.0, Reaction.TIMEOUT))
+    known = (WELL, (40.0, Reaction.TIMEOUT))
+    assert judged(*known, (60.0, Reaction.UNSURE)) == judged(*known)
 
 
 @pytest.mark.parametrize(

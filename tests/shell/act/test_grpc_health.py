@@ -62,7 +62,8 @@ async def serving(*handlers: Health) -> AsyncIterator[int]:
 
 
 async def met(port: int, timeout_s: float = 1.0) -> Met:
-    return await knock(Door(kind="grpc"), "127.0.0.1", port, Limits(timeout_s=timeout_s, slow_s=0.3), SystemClock())
+    limits = Limits(timeout_s=timeout_s, slow_s=0.3)
+    return await knock(Door(kind="grpc"), "127.0.0.1", port, limits, SystemClock())
 
 
 @pytest.mark.parametrize(

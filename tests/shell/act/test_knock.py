@@ -213,13 +213,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of ledger.internal, signed by itself; key and certificate in one file."""
     path = tmp_path_factory.mktemp("tls") / "ledger.pem"
     subject = ["-subj", "/CN=ledger.internal", "-addext", "subjectAltName=DNS:ledger.internal"]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-        + ["-keyout", str(path), "-out", str(path) + ".crt"],
-        check=True,
-        capture_output=True,
-    )
-    path.write_text(path.read_text() + Path(str(path) + ".crt").read_text())
+    files = ["-keyout", str(path), "-out", f"{path}.crt"]
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
+    subprocess.run(argv, check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
     return path
 
 

@@ -20,6 +20,7 @@ MEMBER = {"kind": str, "name": str, "role": str, "state": str, "since": str}
 ROOT = {"kind": str, "name": str, "datacenter": str}
 VIEW = {"trusted": bool, "reasons": list, "services": int, "instances": int, "nodes": int, "not_passing": int}
 INCIDENT = {"id": str, "state": str, "root": dict, "confidence": (int, float), "members": list, "why": list}
+INCIDENT |= {"known": bool, "alternatives": list}
 INCIDENT |= {"opened_at": str, "updated_at": str, "resolved_at": (str, type(None))}
 PLANNED = {"playbook": (dict, type(None)), "considered": list, "steps": list}
 NONE = type(None)
