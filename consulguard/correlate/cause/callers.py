@@ -140,6 +140,10 @@ class Callers:
         self._fill(tree)
         return tree
 
+    def partly(self, tree: Tree, n: int, share: float) -> float:
+        """What the callers of a source say if only this share of its units is broken."""
+        return self._edges(tree, n, self.w.maimed * share)[0]
+
     def refine(self, tree: Tree) -> None:
         """Hang each caller on the parent that explains it best, now that it shows how callers lean on each."""
         tree.kids = {}
@@ -175,7 +179,7 @@ class Callers:
     def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""
         fails = self.w.fells * part
-        return _sum([log(fails) + whole, log1p(-fails) + some])
+        return total([log(fails) + whole, log1p(-fails) + some])
 
     def _leaf(self, n: int, part: float) -> tuple[float, float]:
         """Where nothing above it says more."""
@@ -222,7 +226,7 @@ class Callers:
         return found
 
 
-def _sum(logs: list[float]) -> float:
+def total(logs: list[float]) -> float:
     """The log of the sum of what these are the logs of."""
     high = max(logs)
     return high + log(sum([exp(x - high) for x in logs]))

@@ -29,13 +29,34 @@ class Checks:
             found = self._seen[key] = told + self._asked(service, since) + met
         return found
 
+    def parted(self, service: str) -> tuple[float, float, float] | None:
+        """Of a service some but not all of whose units fail: its log ratio if it is at fault as a whole, if only
+        some of its units are, and their share. What its callers say of it differs as well.
+        """
+        scene = self.scene
+        failing = [u for u in scene.units.get(service, ()) if u.own > 0 and u.node not in scene.dead]
+        size = max(scene.layout.size(service), len(scene.units.get(service, ())))
+        if not failing or len(failing) >= size:
+            return None
+        full, part = self._units(service, True, scene.since(service))
+        asked, w = self._asked(service, scene.since(service)), self.w
+        whole = log((1 - w.partial) * (w.sees_own * exp(min(full, 300.0)) + 1 - w.sees_own))
+        some = log(w.partial * (w.sees_own * part + 1 - w.sees_own))
+        return whole + asked, some + asked, len(failing) / size
+
     def _told(self, service: str, own: bool, since: float) -> float:
+        w = self.w
+        sees = w.sees_own if own else w.sees_deps
+        full, part = self._units(service, own, since)
+        return log(sees * ((1 - w.partial) * exp(min(full, 300.0)) + w.partial * part) + 1 - sees)
+
+    def _units(self, service: str, own: bool, since: float) -> tuple[float, float]:
+        """The log ratio of what all its units say together, and the mean of their ratios."""
         scene, w = self.scene, self.w
         units = [u for u in scene.units.get(service, ()) if u.node not in scene.dead]
         silent = scene.silent(service)
         if not units and not silent:
-            return 0.0
-        sees = w.sees_own if own else w.sees_deps
+            return 0.0, 1.0
         quiet = self.quiet(scene.now - since)
         full = silent * log(quiet)
         some = silent * quiet
@@ -44,9 +65,7 @@ class Checks:
             full += log(w.strays + (1 - w.strays) * ratio)
             some += ratio
         excuse = 1 + scene.restarts(service)
-        full -= log(excuse)
-        part = some / (len(units) + silent) / excuse
-        return log(sees * ((1 - w.partial) * exp(min(full, 300.0)) + w.partial * part) + 1 - sees)
+        return full - log(excuse), some / (len(units) + silent) / excuse
 
     def _asked(self, service: str, since: float) -> float:
         """What its callers' calls say, where they are measured: a check that is not shallow."""

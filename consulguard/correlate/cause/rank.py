@@ -46,7 +46,7 @@ def suspects(
 
 
 def _weigh(whole: list[Hypothesis], w: Weights) -> Verdict:
-    scores = {causes[0]: score for causes, score in whole if len(causes) == 1}
+    scores = {causes[0]: score for causes, score in reversed(whole) if len(causes) == 1}
     high = max(0.0, max(s for _, s in whole))
     total = exp(-high) + sum(exp(s - high) for _, s in whole)
     chances: dict[Entity, float] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from math import log
 
-from consulguard.correlate.cause.callers import Callers, Tree
+from consulguard.correlate.cause.callers import Callers, Tree, total
 
 _FIRSTS, _SECONDS = 5, 12  # of pairs
 _JOINT = 12  # pairs judged jointly
@@ -52,8 +52,18 @@ class Together:
 
     def _keep(self, service: str, tree: Tree) -> None:
         self.trees[service] = tree
-        self.scores[service] = self.prior + self.itself[service] + tree.edges[self.callers.number[service]]
+        self.scores[service] = self.prior + self._at_fault(tree, service)
         self.stories[service] = frozenset(tree.order)
+
+    def _at_fault(self, tree: Tree, service: str) -> float:
+        """What the service and its callers say if it is at fault: as a whole, or some of its units only."""
+        n = self.callers.number[service]
+        found = self.itself[service] + tree.edges[n]
+        if (parted := self.callers.checks.parted(service)) is not None:
+            whole, some, share = parted
+            changed = self.w.changed * self.callers.scene.changed(service)
+            found = changed + total([whole + tree.edges[n], some + self.callers.partly(tree, n, share)])
+        return found
 
     def _most(self, service: str) -> float:
         """No score of it is higher: all that fails above it would be explained for certain."""
@@ -136,8 +146,8 @@ class Together:
     def _pair(self, a: str, b: str, best: str, less: float) -> tuple[float, int]:
         """Its score, and how many services its story touches."""
         tree = self.callers.explain({a: 1.0, b: 1.0})
-        base = self.prior + self.itself[a] + self.itself[b] + less
-        numbers = self.callers.number[a], self.callers.number[b]
-        if base + sum(tree.edges[n] for n in numbers) > self.scores[best] - HOPELESS:
+        score = self.prior + less + self._at_fault(tree, a) + self._at_fault(tree, b)
+        if score > self.scores[best] - HOPELESS:
             self.callers.refine(tree)
-        return base + sum(tree.edges[n] for n in numbers), len(tree.order)
+            score = self.prior + less + self._at_fault(tree, a) + self._at_fault(tree, b)
+        return score, len(tree.order)

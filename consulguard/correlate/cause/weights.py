@@ -38,7 +38,7 @@ class Weights(NamedTuple):
     # services
     sees_own: float = 0.701  # a service's check sees its own fault
     sees_deps: float = 0.709  # ... sees that something it needs is broken
-    partial: float = 0.0656  # a fault of some of the service's units only
+    partial: float = 0.15  # a fault of some of the service's units only
     strays: float = 0.107  # a unit that stands while its service is broken
     delay_s: float = 48.8  # until a fault is seen, mean
     # calls as they are measured; believed, not fitted: no recorded faults hold them
