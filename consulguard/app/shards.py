@@ -32,6 +32,7 @@ from consulguard.serve import Several
 LOOK_S = 1.0  # between two looks at who is there
 ANSWER_S = 10.0
 MARGIN_S = 1.0  # as with the lease: we believe less long in ourselves than the others may
+START_S = 3.0  # after joining, before anything is tried for: replicas that start together see each other first
 GIVE_AWAY_S = 10.0  # the same replicas for this long: one that comes and goes moves nothing to and fro
 log = structlog.get_logger("consulguard.shards")
 
@@ -48,6 +49,7 @@ class Ring:
         self._seen_until = 0.0  # so long what was seen is good
         self._here_until = 0.0  # so long the others have us among them
         self._due = 0.0  # when to say again that we are here
+        self._joined: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take part until ``stop``, then leave at once: the others need not wait for what we still end."""
@@ -68,7 +70,8 @@ class Ring:
 
     def ours(self, unit: str) -> bool:
         """Whether to try for its lease."""
-        return self._knows() and owner(unit, self._alive) == self.name
+        begun = self._joined is not None and self._clock.monotonic() >= self._joined + START_S
+        return begun and self._knows() and owner(unit, self._alive) == self.name
 
     async def moved(self, unit: str) -> None:
         """Return when another has been its owner long enough for it to be given away."""
@@ -92,6 +95,7 @@ class Ring:
                 return f"another replica is there as {self.name}: give each its own coordinate.member"
             self._here_until = sent + self._members.valid_s - MARGIN_S
             self._due = sent + self._members.renew_s
+            self._joined = sent if self._joined is None else self._joined
         sent = self._clock.monotonic()
         seen = await self._members.alive()
         self._seen_until = sent + self._members.valid_s - MARGIN_S

@@ -67,13 +67,19 @@ class Options:
     def load(self, *more: tuple[tuple[str, ...], Any, str]) -> Loaded:
         """The configuration with the flags, and ``more`` settings of the verb, on top. Raises ConfigError.
 
-        Where it has units: of the one that ``--datacenter`` and ``--partition`` name.
+        Where it has units: of the one that ``--datacenter`` and ``--partition`` name. Raises UsageError.
         """
         from consulguard.config import units
+        from consulguard.errors import ConfigError
 
-        datacenter, partition = self.values["datacenter"] or "", self.values["partition"] or ""
         loaded = self.load_all(*more)
-        return units.chosen(loaded, datacenter, partition) if loaded.config.coordinate.units else loaded
+        if not loaded.config.coordinate.units:
+            return loaded
+        units.views(loaded)
+        try:
+            return units.chosen(loaded, self.values["datacenter"] or "", self.values["partition"] or "")
+        except ConfigError as error:
+            raise UsageError(error.message) from None
 
     def load_all(self, *more: tuple[tuple[str, ...], Any, str]) -> Loaded:
         """The same, of all units. Raises ConfigError."""

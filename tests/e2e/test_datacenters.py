@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 PATIENCE_S = 120.0
-TTL = "4s"
+TTL = "6s"
 UNITS = ("dc1", "dc2")
 MATCH = {"role": "root_cause", "scope": "instance", "states": ["critical"], "for": "1s"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from consulguard.app.shards import GIVE_AWAY_S, Ring, together
+from consulguard.app.shards import GIVE_AWAY_S, START_S, Ring, together
 from consulguard.coordinate import Alive, Members, owner
 from consulguard.errors import LeaseUnavailable
 from consulguard.testing import FakeClock
@@ -68,6 +68,8 @@ async def test_alone_everything_is_ours_and_nothing_is_before_we_know() -> None:
     scene = Scene()
     assert scene.ours() == set()
     await scene.look()
+    assert scene.ours() == set()  # others may be about to come
+    scene.clock.advance(START_S)
     assert scene.ours() == set(UNITS)
     assert scene.given_away() == set()
 
@@ -75,6 +77,7 @@ async def test_alone_everything_is_ours_and_nothing_is_before_we_know() -> None:
 async def test_what_the_ring_gives_another_is_given_away_when_it_has_lasted() -> None:
     scene = Scene()
     await scene.look()
+    scene.clock.advance(START_S)
     scene.known.others = {"other"}
     await scene.look()
     theirs = {unit for unit in UNITS if owner(unit, dict.fromkeys(("me", "other"), UNITS)) == "other"}
