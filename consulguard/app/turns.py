@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -21,8 +21,9 @@ from consulguard.config import coordinate as given
 from consulguard.coordinate import Lease, LeaseSettings, SharedLease
 from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable, StoreCorrupt, StoreUnavailable
 from consulguard.journal import JournalSettings, Mark, Store
-from consulguard.journal.postgresql import SCHEMA
-from consulguard.serve import Sights
+
+if TYPE_CHECKING:
+    from consulguard.serve import Sights  # metrics with it: too heavy for verbs that only read
 
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 READ_S = 1.0  # between two looks at the leader's journal, and between two marks beside the lease
@@ -91,7 +92,7 @@ def store(
         return make(settings.journal_path(loaded), **shared)  # type: ignore[no-any-return]
     made = make(settings.journal_path(loaded), dsn=given.dsn(loaded), **shared)
     leads = turn is not None and isinstance(turn.lease, SharedLease)
-    known, schema = turn.known if turn else (), units.schema(loaded, SCHEMA)
+    known, schema = turn.known if turn else (), units.schema(loaded)
     return made.shared(take_over=leads, known=known, schema=schema)  # type: ignore[no-any-return]
 
 

@@ -20,6 +20,7 @@ from consulguard.coordinate import Unit
 from consulguard.errors import ConfigError
 
 WHERE = "coordinate.units"
+SCHEMA = "consulguard"  # of a journal that has no unit
 
 
 def views(loaded: Loaded) -> tuple[Loaded, ...]:
@@ -84,12 +85,10 @@ def _view(loaded: Loaded, given: Given) -> Loaded:
     )
 
 
-def schema(loaded: Loaded, default: str) -> str:
+def schema(loaded: Loaded) -> str:
     """PostgreSQL's schema for the journal of a view."""
     unit = loaded.unit
-    if unit is None or _given(loaded, unit).continues:
-        return default
-    return f"{default}_{unit.name}"
+    return SCHEMA if unit is None or _given(loaded, unit).continues else f"{SCHEMA}_{unit.name}"
 
 
 def _given(loaded: Loaded, unit: Unit) -> Given:

@@ -43,7 +43,7 @@ def test_without_units_all_is_as_it_was(house: House) -> None:
     loaded = house.load({"backend": "consul"})
     assert units.views(loaded) == (loaded,)
     assert units.chosen(loaded) is loaded
-    assert units.schema(loaded, "consulguard") == "consulguard"
+    assert units.schema(loaded) == "consulguard"
 
 
 def test_each_unit_has_names_of_its_own(house: House) -> None:
@@ -69,7 +69,7 @@ def given_key(view: Loaded) -> str:
 
 
 def units_schema(view: Loaded) -> str:
-    return units.schema(view, "consulguard")
+    return units.schema(view)
 
 
 def test_one_unit_goes_on_with_what_was_there(house: House) -> None:
