@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, distribution, entry_points
+import functools
+from importlib.metadata import EntryPoints, PackageNotFoundError, distribution, entry_points
 from typing import Any
 
 from consulguard.errors import ConfigError
@@ -15,9 +16,15 @@ MEMBERS = "consulguard.members"
 GUARDS = "consulguard.guards"
 
 
+@functools.cache
+def _installed(group: str) -> EntryPoints:
+    """Read once: that opens a file of every distribution, and a replica that takes over has no time for it."""
+    return entry_points(group=group)
+
+
 def names(group: str) -> list[str]:
     """Registered names of a group, sorted."""
-    return sorted({e.name for e in entry_points(group=group)})
+    return sorted({e.name for e in _installed(group)})
 
 
 def load(group: str, name: str) -> Any:
@@ -25,7 +32,7 @@ def load(group: str, name: str) -> Any:
 
     Raises ConfigError when nothing, or more than one thing, is registered, or when it cannot be imported.
     """
-    found = {e.value: e for e in entry_points(group=group) if e.name == name}
+    found = {e.value: e for e in _installed(group).select(name=name)}
     if not found:
         known = ", ".join(names(group)) or "none"
         raise ConfigError(f"{name!r} is not known in {group}; known: {known}")

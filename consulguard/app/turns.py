@@ -153,6 +153,7 @@ class Replica:
             return
         warm = Fold()
         make_folder(self._loaded)
+        registry.load_all(registry.ACTIONS)  # while there is time: whoever takes over has none
         async with waiting(), beside(self._follow(warm)):
             await first_of(self._lease.gain(self._place.ours), stop.wait())
         if stop.is_set():

@@ -23,7 +23,7 @@ from consulguard.coordinate.lease import LeaseSettings, Lock, SharedLease
 from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable
 
 TTL_S = 15.0
-AGAIN_S = 1.0
+AGAIN_S = 0.5
 NOTE = "consulguard.io/mark"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 

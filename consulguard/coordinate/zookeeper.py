@@ -22,7 +22,7 @@ from consulguard.coordinate.zk import Session, answered
 from consulguard.errors import ConfigError, LeaseLost
 
 TTL_S = 10.0
-AGAIN_S = 1.0
+AGAIN_S = 0.5
 INTERVALS = 5  # renewals in the time of a session
 
 
