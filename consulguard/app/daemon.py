@@ -292,8 +292,8 @@ class Daemon:
 
     async def _do(self, effect: Do) -> None:
         result = await perform(effect.intent, self.rooms.actions, self.rooms.context)
-        # Refused by our own gate is no answer of the target: with the lease again it is sent after all, and without
-        # it the next leader takes the intent up, this life being over.
+        # Refused by our own gate is no answer of the target: with the lease again it is sent after all, and
+        # without it the next leader takes the intent up, this life being over.
         while result.outcome is Outcome.RETRY and not self.rooms.lease.sends():
             await asyncio.sleep(LEASE_POLL_S)
             if self.rooms.lease.sends():

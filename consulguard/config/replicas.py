@@ -55,7 +55,9 @@ class Coordinate(Strict):
         "single", description="What keeps the lease by which one replica acts at a time; single: one replica."
     )
     key: Key = Field("consulguard/leader", description="The lock's key, node or (with - for /) object name.")
-    ttl: Duration = Field(0.0, description="How long a holder may be silent. 0s: 14s, Kubernetes 15s, ZooKeeper 10s.")
+    ttl: Duration = Field(
+        0.0, description="How long a holder may be silent. 0s: 14s, Kubernetes 15s, ZooKeeper 10s."
+    )
     epoch_offset: Annotated[int, Field(ge=0, le=2**62)] = Field(
         0, description="Added to every epoch, after a move to a backend that counts lower. The same everywhere."
     )
