@@ -3,105 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from consulguard.journal import BODY_VERSION, Draft
 from consulguard.journal.postgresql import PostgresStore
 from consulguard.testing import RealConsul
 
-from tests.e2e.support import shared
 from tests.e2e.support.bot import Bot
 from tests.e2e.support.journal import Record
+from tests.e2e.support.pair import Pair
 from tests.e2e.support.receiver import Receiver, recorded
-from tests.e2e.support.scene import FREE
+from tests.e2e.support.shared import Journal
 from tests.support.consul import need_consul
 from tests.support.postgresql import RealPostgres
-from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-PATIENCE_S = 90.0
-TTL = "4s"
-MATCH = {"scope": "instance", "states": ["critical"], "for": "1s"}
 
+class Recorded(Pair):
+    """With a target that keeps what was done to it, and one service that fails."""
 
-class Pair:
-    """Replicas a and b, a recording target, and one service that fails."""
-
-    def __init__(self, consul: RealConsul, dsn: str, folder: Path, name: str) -> None:
-        self.consul, self.dsn, self.name = consul, dsn, name
-        self.recording = folder / "recording"
-        self.folder = folder
-        self.bots: dict[str, Bot] = {}
-        self.target: Receiver
-
-    def record(self) -> Record:
-        return shared.read(self.dsn)
-
-    def make(self, which: str) -> Bot:
-        folder = self.folder / which
-        step = {"method": "POST", "url": f"{self.target.address}/restart", "idempotent": True}
-        book = {
-            "name": "restart",
-            "mode": "auto",
-            "match": {**MATCH, "matchers": [f'service="{self.name}"']},
-            "steps": [{"name": "post", "uses": "http.request", "with": step}],
-            "verify": {"within": "60s", "target": {"passing_for": 1}},
-            "on_failure": "hold",
-        }
-        (self.folder / "dsn").write_text(f"{self.dsn}\n")
-        (self.folder / "dsn").chmod(0o600)
-        sections: dict[str, Any] = {
-            **FREE,
-            "actions": {"http": {"hosts": {"target": {"url": self.target.address, "private": True}}}},
-            "journal": {"store": "postgresql", "dsn_file": str(self.folder / "dsn")},
-            "coordinate": {"backend": "consul", "key": f"consulguard/{self.name}", "ttl": TTL},
-        }
-        bot = self.bots[which] = Bot(folder, self.consul.address, book, **sections)
-        return bot
-
-    async def call(self, path: str, body: Any = None) -> None:
-        url = self.consul.address + path
-        async with aiohttp.ClientSession() as session, session.put(url, data=json.dumps(body)) as answer:
-            assert answer.status == 200, await answer.text()
-
-    async def register(self) -> None:
-        check = {"CheckID": self.name, "Name": "ttl", "TTL": "1h", "Status": "passing"}
-        service = {"Name": self.name, "ID": self.name, "Port": 1, "Checks": [check]}
-        await self.call("/v1/agent/service/register", service)
-
-    async def until(self, what: str, look: Any) -> None:
-        async def once() -> Any:
-            gone = [name for name, bot in self.bots.items() if bot.ended_with() not in (None, -signal.SIGKILL)]
-            return "ended" if gone else look()
-
-        try:
-            seen = await eventually(once, bool, within_s=PATIENCE_S)
-            assert seen != "ended"
-        except AssertionError as error:
-            said = "\n".join(f"--- {name}: {bot.output()}" for name, bot in self.bots.items())
-            raise AssertionError(f"{what}: {error}\n{said}") from None
-
-    def epochs(self) -> list[int]:
-        """Of those who gained the lease, in order."""
-        return [line.epoch for line in self.record().events("LeaseChanged") if line.body["held"]]
+    def __init__(self, *given: Any, name: str, **sections: Any) -> None:
+        super().__init__(*given, **sections)
+        self.name = name
+        self.recording = self.folder / "recording"
 
     def effects(self) -> list[dict[str, Any]]:
         return [line for line in recorded(self.recording) if line["effect"]]
-
-    def settled(self) -> bool:
-        """In the newest life."""
-        record = self.record()
-        seen = [c for c in record.events("ViewChanged") if record.lives and c.at >= record.lives[-1]]
-        view = seen[-1].body["view"] if seen else {}
-        return bool(view.get("trusted") and view.get("settled"))
 
 
 @pytest.fixture(scope="module")
@@ -114,25 +47,26 @@ def consul() -> Any:
 
 
 @pytest.fixture
-async def pair(consul: RealConsul, postgres: RealPostgres, tmp_path: Path, unique: str) -> AsyncIterator[Pair]:
+async def pair(consul: RealConsul, postgres: RealPostgres, tmp_path: Path, unique: str) -> AsyncIterator[Recorded]:
     await postgres.ask(f"CREATE DATABASE {unique}")
-    made = Pair(consul, postgres.dsn.replace("dbname=postgres", f"dbname={unique}"), tmp_path, unique)
-    async with Receiver(made.recording, lambda attempt: attempt in made.record().attempts, careful=True) as target:
-        made.target = target
-        await made.register()
+    journal = Journal(postgres.dsn.replace("dbname=postgres", f"dbname={unique}"))
+    recording = tmp_path / "recording"
+    lease = {"backend": "consul", "key": f"consulguard/{unique}", "ttl": "4s"}
+    async with Receiver(recording, lambda attempt: attempt in journal.record().attempts, careful=True) as target:
+        made = Recorded(consul, journal, tmp_path, target, name=unique, coordinate=lease)
+        await made.register(unique)
         yield made
-        for bot in made.bots.values():
-            await bot.kill()
+        await made.end()
         await made.call(f"/v1/agent/service/deregister/{unique}")
 
 
-async def test_the_leader_dies_with_an_effect_prepared(pair: Pair) -> None:
+async def test_the_leader_dies_with_an_effect_prepared(pair: Recorded) -> None:
     """kill -9 between intent and effect: the other one does it once, under the same attempt id."""
-    first, second = pair.make("a"), pair.make("b")
+    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
     first.start("act.before_send:kill")
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled())
+    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
     second.start()
-    await pair.call(f"/v1/agent/check/fail/{pair.name}")
+    await pair.fail(pair.name)
     await first.died()
     await pair.until("b has done it", pair.effects)
     [effect] = pair.effects()
@@ -140,18 +74,18 @@ async def test_the_leader_dies_with_an_effect_prepared(pair: Pair) -> None:
     assert old < new == effect["epoch"]
     assert effect["journaled"]
     assert pair.record().attempts == [effect["attempt"]]
-    await pair.call(f"/v1/agent/check/pass/{pair.name}")
+    await pair.heal(pair.name)
     await pair.until("it is verified", lambda: not pair.record().open_attempts)
     assert len(pair.effects()) == 1
 
 
-async def test_the_leader_is_stopped_with_an_effect_prepared(pair: Pair) -> None:
+async def test_the_leader_is_stopped_with_an_effect_prepared(pair: Recorded) -> None:
     """SIGSTOP between intent and effect, for longer than the lease lasts. What it then knows it does not do."""
-    first, second = pair.make("a"), pair.make("b")
+    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
     first.start("act.before_send:stop")
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled())
+    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
     second.start()
-    await pair.call(f"/v1/agent/check/fail/{pair.name}")
+    await pair.fail(pair.name)
     await pair.until("a is stopped", lambda: first.stopped)
     await pair.until("b has done it", pair.effects)
     first.signal(signal.SIGCONT)
@@ -165,16 +99,16 @@ async def test_the_leader_is_stopped_with_an_effect_prepared(pair: Pair) -> None
     assert late == []
 
 
-async def test_what_a_newer_version_has_written_is_read_and_not_gone_on_from(pair: Pair) -> None:
+async def test_what_a_newer_version_has_written_is_read_and_not_gone_on_from(pair: Recorded) -> None:
     """In a rolling upgrade: the effect is done, a newer one has led since, and the older one gains the lease."""
-    first, second = pair.make("a"), pair.make("b")
+    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
     first.start("act.after_send:kill")
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled())
+    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
     second.start()
-    await pair.until("b stands by", second.journal.with_suffix(".sock").exists)
-    await pair.call(f"/v1/agent/check/fail/{pair.name}")
+    await pair.until("b stands by", lambda: pair.stands_by("b"))
+    await pair.fail(pair.name)
     await first.died()
-    newer = PostgresStore(pair.folder / "newer", dsn=lambda: pair.dsn).shared(take_over=True)
+    newer = PostgresStore(pair.folder / "newer", dsn=lambda: pair.journal.dsn).shared(take_over=True)
     async with newer:
         said = b'{"event": "Resharded", "at": "2026-01-01T00:00:00Z", "ring": ["x"]}'
         at, epoch = datetime.now(UTC), pair.epochs()[-1]
@@ -190,12 +124,12 @@ async def test_what_a_newer_version_has_written_is_read_and_not_gone_on_from(pai
     assert [(line["seq"], line["body"]["event"]) for line in tail] == [(last, "Resharded")]
 
 
-async def test_a_clean_end_hands_over(pair: Pair) -> None:
-    first, second = pair.make("a"), pair.make("b")
+async def test_a_clean_end_hands_over(pair: Recorded) -> None:
+    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
     first.start()
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled())
+    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
     second.start()
-    await pair.until("b stands by", second.journal.with_suffix(".sock").exists)
+    await pair.until("b stands by", lambda: pair.stands_by("b"))
     await first.stop()
     await pair.until("b leads", lambda: len(pair.epochs()) == 2)
     assert pair.epochs() == sorted(set(pair.epochs()))

@@ -32,7 +32,8 @@ def find_postgres() -> Path | None:
 class RealPostgres:
     """The server will not run as root: there it runs as the user ``postgres``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, connections: int = 40) -> None:
+        self._connections = connections
         self.folder = scratch("postgresql-")
         [self.port] = free_ports(1)
         self._as_user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -55,7 +56,7 @@ class RealPostgres:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
-            "max_connections": "40",
+            "max_connections": str(self._connections),
             "shared_buffers": "16MB",
         }
         flags = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]

@@ -27,7 +27,8 @@ LOGS = (
 class Ensemble:
     """Servers 1, 2, 3. Short ticks, so that sessions of a second or two are granted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tick_ms: int = 200) -> None:
+        self._tick_ms = tick_ms
         self.folder = scratch("zookeeper-")
         ports = free_ports(9)
         self._clients = dict(zip((1, 2, 3), ports[:3], strict=True))
@@ -50,7 +51,7 @@ class Ensemble:
         home.mkdir()
         lines = {
             "dataDir": str(home),
-            "tickTime": "200",
+            "tickTime": str(self._tick_ms),
             "initLimit": "50",
             "syncLimit": "25",
             "clientPort": str(self._clients[number]),

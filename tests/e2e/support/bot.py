@@ -106,6 +106,11 @@ class Bot:
         self._process = None
         return code
 
+    def forget(self) -> None:
+        """It has ended by itself, as was to be expected: it may be started again."""
+        assert not self.runs
+        self._process = None
+
     def signal(self, which: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(which)
@@ -113,7 +118,9 @@ class Bot:
     @property
     def stopped(self) -> bool:
         """Whether SIGSTOP has it."""
-        return self._process is not None and psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return self.runs and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        return False
 
     async def kill(self) -> None:
         """SIGKILL, wherever it is."""

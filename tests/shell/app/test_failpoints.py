@@ -29,7 +29,7 @@ class Child:
         async def state() -> str:
             return psutil.Process(self.process.pid).status()
 
-        await eventually(state, lambda seen: seen == psutil.STATUS_STOPPED)
+        await eventually(state, lambda seen: seen == psutil.STATUS_STOPPED, within_s=60.0)
 
     def said(self) -> str:
         assert self.process.stdout is not None
