@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Self
 
 from aiohttp import web
+
+from tests.e2e.support.receiver import Served
 
 
 @dataclass(frozen=True)
@@ -22,41 +23,23 @@ class Asked:
     done: bool
 
 
-class Fenced:
+class Fenced(Served):
     """``effect`` is what a request does to the instance that is its body."""
 
     def __init__(self, effect: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__()
         self.asked: list[Asked] = []
         self.on_the_wire = ""  # the instance of a request that is still on its way
         self._effect = effect
         self._slow = False
         self._arrives = asyncio.Event()
-        self._runner: web.AppRunner | None = None
-
-    @property
-    def address(self) -> str:
-        assert self._runner is not None
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/restart", self._restart)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        self.deliver()
-        await self._runner.cleanup()
 
     def delay_next(self) -> None:
-        """The next request stays on the wire until ``deliver``: the target has not seen it yet."""
+        """The next request stays on the wire until ``let_go``: the target has not seen it yet."""
         self._slow = True
         self._arrives.clear()
 
-    def deliver(self) -> None:
+    def let_go(self) -> None:
         self._slow = False
         self._arrives.set()
 

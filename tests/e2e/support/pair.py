@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +17,22 @@ from tests.e2e.support import shared
 from tests.e2e.support.bot import Bot
 from tests.e2e.support.journal import Record
 from tests.e2e.support.scene import FREE
+from tests.support.postgresql import RealPostgres
 from tests.support.waiting import eventually
 
 PATIENCE_S = 90.0
 FINE = (None, 0, -signal.SIGKILL)  # who runs, or has ended as it was told to
 MATCH = {"scope": "instance", "states": ["critical"], "for": "1s"}
+
+
+@asynccontextmanager
+async def own_servers(postgres: RealPostgres, name: str) -> AsyncIterator[tuple[RealConsul, shared.Journal, Path]]:
+    """A Consul of its own, a database and a folder for one pair: nobody sees what others let fail."""
+    await postgres.ask(f"CREATE DATABASE {name}")
+    journal = shared.Journal(postgres.dsn.replace("dbname=postgres", f"dbname={name}"))
+    with tempfile.TemporaryDirectory(prefix="cg-") as folder:
+        async with RealConsul(config={"session_ttl_min": "1s"}) as consul:
+            yield consul, journal, Path(folder)
 
 
 class Target(Protocol):

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -44,15 +45,10 @@ def recorded(recording: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in recording.read_text().splitlines()] if recording.exists() else []
 
 
-class Receiver:
-    """``careful``: it remembers ``Idempotency-Key`` and answers a repeat without doing anything again."""
+class Served(ABC):
+    """``POST /restart`` on a port of its own, while the block runs."""
 
-    def __init__(self, recording: Path, journaled: Callable[[str], bool], *, careful: bool) -> None:
-        self._recording = recording
-        self._journaled = journaled
-        self._careful = careful
-        self.answers = asyncio.Event()  # cleared: what it gets is recorded, and answered only when it is set again
-        self.answers.set()
+    def __init__(self) -> None:
         self._runner: web.AppRunner | None = None
 
     @property
@@ -70,8 +66,30 @@ class Receiver:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._runner is not None
-        self.answers.set()
+        self.let_go()
         await self._runner.cleanup()
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """Keep no request waiting any longer."""
+
+    @abstractmethod
+    async def _restart(self, request: web.Request) -> web.Response: ...
+
+
+class Receiver(Served):
+    """``careful``: it remembers ``Idempotency-Key`` and answers a repeat without doing anything again."""
+
+    def __init__(self, recording: Path, journaled: Callable[[str], bool], *, careful: bool) -> None:
+        super().__init__()
+        self._recording = recording
+        self._journaled = journaled
+        self._careful = careful
+        self.answers = asyncio.Event()  # cleared: what it gets is recorded, and answered only when it is set again
+        self.answers.set()
+
+    def let_go(self) -> None:
+        self.answers.set()
 
     async def _restart(self, request: web.Request) -> web.Response:
         attempt = request.headers["Idempotency-Key"]

@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import json
 import signal
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consulguard.testing import RealConsul, SlackTwin
+from consulguard.testing import SlackTwin
 from consulguard.testing.slack_state import SlackMessage
 
 from tests.e2e.support.fenced import Fenced
-from tests.e2e.support.pair import Pair
+from tests.e2e.support.pair import Pair, own_servers
 from tests.e2e.support.roles import Roles
-from tests.e2e.support.shared import Journal
 from tests.support.postgresql import RealPostgres
 from tests.support.waiting import eventually
 
@@ -125,14 +123,11 @@ def _lines(reply: SlackMessage) -> int:
 @contextlib.asynccontextmanager
 async def rolling(postgres: RealPostgres, name: str, services: int, *, ttl: str = "0s") -> AsyncIterator[Rolling]:
     """A pair with a Consul and a Slack of its own, at work. ``ttl``: of the lease; 0s is the default."""
-    await postgres.ask(f"CREATE DATABASE {name}")
-    journal = Journal(postgres.dsn.replace("dbname=postgres", f"dbname={name}"))
     made: Rolling
     async with contextlib.AsyncExitStack() as stack:
-        consul = await stack.enter_async_context(RealConsul(config={"session_ttl_min": "1s"}))
+        consul, journal, folder = await stack.enter_async_context(own_servers(postgres, name))
         target = await stack.enter_async_context(Fenced(lambda about: made.effect(about)))
         slack = await stack.enter_async_context(SlackTwin())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cg-")))
         lease = {"backend": "consul", "key": f"consulguard/{name}", "ttl": ttl}
         pair = Pair(consul, journal, folder, target, coordinate=lease, **_in_slack(slack, folder))
         pair.forked = True

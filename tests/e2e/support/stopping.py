@@ -8,20 +8,16 @@ import contextlib
 import itertools
 import json
 import signal
-import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from consulguard.app.dead_man import EXIT_CODE
-from consulguard.testing import RealConsul
 
 from tests.e2e.support.fenced import Fenced
-from tests.e2e.support.pair import Pair
-from tests.e2e.support.shared import Journal
+from tests.e2e.support.pair import Pair, own_servers
 from tests.support.postgresql import RealPostgres
 
 LOOK_S = 0.1
@@ -91,7 +87,7 @@ class Stopping:
         await self._stopped(old, name, wire=wire)
         stopped_at, self.stood = time.monotonic(), True
         await self._let_pass(stopped_at + seconds, but=old)
-        self.target.deliver()
+        self.target.let_go()
         self.pair.bots[old].signal(signal.SIGCONT)
         await self._until("the step is done", lambda: self._over(name))
         await self._let_pass(time.monotonic() + GRACE_S)
@@ -197,13 +193,10 @@ async def stopping(
     postgres: RealPostgres, name: str, *, dead_man: bool, ttl: str = "0s"
 ) -> AsyncIterator[Stopping]:
     """A pair with a Consul of its own: nobody sees what others let fail. ``ttl``: 0s is the default."""
-    await postgres.ask(f"CREATE DATABASE {name}")
-    journal = Journal(postgres.dsn.replace("dbname=postgres", f"dbname={name}"))
     made: Stopping
     async with contextlib.AsyncExitStack() as stack:
-        consul = await stack.enter_async_context(RealConsul(config={"session_ttl_min": "1s"}))
+        consul, journal, folder = await stack.enter_async_context(own_servers(postgres, name))
         target = await stack.enter_async_context(Fenced(lambda about: made.effect(about)))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cg-")))
         key = f"consulguard/{name}"
         pair = Pair(
             consul,
