@@ -168,6 +168,8 @@ class SharedLease(Lease):
 
     async def release(self) -> None:
         """Give it back. Where that fails it runs out by itself."""
+        if self.holds():
+            log.info("lease_released", epoch=self.epoch)
         self._until = 0.0
         try:
             async with asyncio.timeout(ANSWER_S):

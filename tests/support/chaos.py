@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
@@ -38,14 +39,15 @@ class Chaos:
     """In front of ``http://host:port``; ``set`` counts for connections that stand, too."""
 
     def __init__(self, target: str, fault: Fault = NONE) -> None:
-        parts = urlsplit(target)
-        self._target = (parts.hostname or "", parts.port or 0)
+        self._target = ("", 0)
+        self.point_at(target)
         self._fault = fault
         self._changed = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.connections = 0
+        self.heard: Callable[[bytes], None] = lambda chunk: None  # gets what clients send, when it comes
 
     @property
     def address(self) -> str:
@@ -59,6 +61,11 @@ class Chaos:
         if fault.reset:
             for writer in self._open:
                 _reset(writer)
+
+    def point_at(self, target: str) -> None:
+        """New connections go there."""
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 0)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -109,6 +116,7 @@ class Chaos:
 
     async def _requests(self, reader: asyncio.StreamReader, targets: list[asyncio.StreamWriter]) -> None:
         while chunk := await reader.read(CHUNK):
+            self.heard(chunk)
             await self._way(answers=False)
             if self._fault.reset:
                 for writer in self._open:
