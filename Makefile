@@ -5,23 +5,32 @@ BIN := $(VENV)/bin
 CACHE := .cache/consul
 CONSUL := $(CACHE)/usr/bin/consul
 
-.PHONY: demo test check bench every-byte model image-steps docs lock clean
+.PHONY: demo test soak check bench every-byte model image-steps docs lock clean
 
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
 
 # Most tests wait for servers: several at once keep two cores busy. One file stays on one worker, with its servers.
-# The end-to-end ones come last, with less beside them. TESTS=path runs only those, ARGS goes to pytest.
+# The end-to-end ones come last, with the soak beside them. TESTS=path runs only those, ARGS goes to pytest.
 PYTEST = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest --dist loadfile $(ARGS)
+
+SOAK = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m tests.chaos.soak
 
 test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
 	@bash scripts/install-test-tools.sh
 ifdef TESTS
 	$(PYTEST) -n 2 $(TESTS)
 else
-	$(PYTEST) -n 4 --ignore=tests/e2e
-	$(PYTEST) -n 3 tests/e2e
+	$(PYTEST) -n 4 --ignore=tests/e2e --ignore=tests/chaos
+	$(SOAK) >.cache/soak.log 2>&1 & soak=$$!; \
+	$(PYTEST) -n 3 tests/e2e tests/chaos || { kill $$soak; wait $$soak; exit 1; }; \
+	wait $$soak; soaked=$$?; cat .cache/soak.log; exit $$soaked
 endif
+
+# MINUTES, SEED; see docs/chaos.md. A run prints its seed first.
+soak: $(VENV)/.ready $(CONSUL)  ## Faults at random over three replicas under load, and a judge at the end.
+	@bash scripts/install-test-tools.sh
+	$(SOAK)
 
 check: $(VENV)/.ready  ## Lint, types, import contract, docs made from code.
 	$(BIN)/ruff check .

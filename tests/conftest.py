@@ -27,7 +27,7 @@ settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
-TIMED = ("shell", "contract", "e2e")  # folders whose tests share the machine's time with servers and processes
+TIMED = ("shell", "contract", "e2e", "chaos")  # share the machine's time with servers and processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

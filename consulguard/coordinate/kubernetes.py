@@ -6,6 +6,7 @@ raise the version, but a holder keeps the one it came in with, and whoever comes
 
 Nothing expires by itself: a candidate has to see the object unchanged for ``valid_s`` on its own clock before it
 takes it over. The holder counts from the send of its write, which is earlier than anybody can have seen it.
+Releasing leaves the object, so a candidate that finds it gone was not released to: it waits as long.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable
 TTL_S = 15.0
 AGAIN_S = 0.5
 NOTE = "consulguard.io/mark"
+GONE = "gone"  # in place of the version of an object that is not there
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -44,6 +46,8 @@ class KubernetesLock(Lock):
     async def take(self) -> int | None:
         lease = await self._read()
         if lease is None:
+            if self._seen[0] and not self._unchanged(GONE, self.valid_s):
+                return None  # deleted under its holder, who goes on until the next renewal
             return _epoch(await self._write(self._fresh(), create=True))
         holder = lease.spec.holder_identity if lease.spec else None
         if holder and holder != self._identity and not self._over(lease):
@@ -101,11 +105,14 @@ class KubernetesLock(Lock):
 
     def _over(self, lease: Any) -> bool:
         """Whether its holder has not been heard of for as long as it may be away. By our own clock alone."""
-        version, now = str(lease.metadata.resource_version), self._clock.monotonic()
+        allowed = max(self.valid_s, float(lease.spec.lease_duration_seconds or 0))
+        return self._unchanged(str(lease.metadata.resource_version), allowed)
+
+    def _unchanged(self, version: str, for_s: float) -> bool:
+        now = self._clock.monotonic()
         if version != self._seen[0]:
             self._seen = (version, now)
-        allowed = max(self.valid_s, float(lease.spec.lease_duration_seconds or 0))
-        return now - self._seen[1] >= allowed
+        return now - self._seen[1] >= for_s
 
     def _fresh(self) -> Any:
         meta = self._kube.lib.V1ObjectMeta(name=self._object, namespace=self._namespace)

@@ -120,7 +120,8 @@ class SharedLease(Lease):
 
     def sends(self) -> bool:
         """Held, and with enough time left for what leaves now to arrive."""
-        return self.holds() and self._clock.monotonic() < self._until - self.lock.valid_s * SENDING
+        early = self._clock.monotonic() < self._until - self.lock.valid_s * SENDING
+        return self.holds() and early and not self.lock.lost_reason()
 
     async def gain(self, wanted: Callable[[], bool] = lambda: True) -> int:
         """Wait until it is ours; the epoch. Raises ConfigError where the backend cannot be used at all.

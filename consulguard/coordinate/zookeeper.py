@@ -15,6 +15,7 @@ import contextlib
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import NodeExistsError, NoNodeError
+from kazoo.protocol.states import EventType, WatchedEvent
 
 from consulguard.clock import Clock
 from consulguard.coordinate.lease import LeaseSettings, Lock, SharedLease
@@ -23,6 +24,7 @@ from consulguard.errors import ConfigError, LeaseLost
 
 TTL_S = 10.0
 AGAIN_S = 0.5
+GONE = "the lock's node in ZooKeeper is gone"
 INTERVALS = 5  # renewals in the time of a session
 
 
@@ -92,17 +94,20 @@ class ZookeeperLock(Lock):
         self._lost = ""
         with contextlib.suppress(NodeExistsError):
             answered(client.create_async(self._path, self._name, ephemeral=True, makepath=True))
-        stat = answered(client.exists_async(self._path))
-        if not self._session.owns(stat):
+        if not self._session.owns(answered(client.exists_async(self._path))):
             return None
         self._held = True
+        stat = answered(client.exists_async(self._path, watch=self._changed))
+        if not self._session.owns(stat):
+            return None
         return int(stat.czxid)
 
     def _renew(self, client: KazooClient) -> None:
         try:
-            stat = answered(client.set_async(self._path, self._name))
+            answered(client.set_async(self._path, self._name))
         except NoNodeError:
-            raise LeaseLost("the lock's node in ZooKeeper is gone") from None
+            raise LeaseLost(GONE) from None
+        stat = answered(client.exists_async(self._path, watch=self._changed))  # a watch is good for one change
         if not self._session.owns(stat):
             raise LeaseLost("the lock's node in ZooKeeper belongs to another session")
 
@@ -116,6 +121,11 @@ class ZookeeperLock(Lock):
         session_s = min(session_s, self._wanted_s)
         self.renew_s = session_s / INTERVALS
         self.valid_s = session_s - self.renew_s
+
+    def _changed(self, event: WatchedEvent) -> None:
+        """Runs on kazoo's thread. Nothing keeps the lock from others when somebody deletes its node."""
+        if event.type == EventType.DELETED and self._held:
+            self._lost = GONE
 
     def _told(self, state: KazooState) -> None:
         """Runs on kazoo's thread."""

@@ -151,7 +151,7 @@ def order(books: Books) -> Found:
 
 
 def limits(books: Books) -> Found:
-    """I3 at every entry, and the second half of I1: no new attempt of a step while an old one may have happened."""
+    """I3 at every entry, and of I1: no new attempt of a step while an old one may have happened."""
     wanted = books.world["limits"]
     opened: dict[str, dict[str, Any]] = {}
     ids: Counter[str] = Counter()

@@ -49,12 +49,14 @@ def chaos_consul() -> Iterator[RealConsul]:
 @pytest.fixture
 async def servers(chaos_consul: RealConsul, postgres: RealPostgres, unique: str) -> Servers:
     """Consul keeps the lease; a database of its own keeps the journal."""
-    await postgres.ask(f"CREATE DATABASE {unique}")
-    return Servers(
-        consul=chaos_consul.address,
-        call=calls(chaos_consul.address),
-        dsn=postgres.dsn.replace("dbname=postgres", f"dbname={unique}"),
-    )
+    dsn = await database(postgres, unique)
+    return Servers(consul=chaos_consul.address, call=calls(chaos_consul.address), dsn=dsn)
+
+
+async def database(postgres: RealPostgres, name: str) -> str:
+    """A new one; how to get there."""
+    await postgres.ask(f"CREATE DATABASE {name}")
+    return postgres.dsn.replace("dbname=postgres", f"dbname={name}")
 
 
 @pytest.fixture

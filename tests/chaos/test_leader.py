@@ -11,7 +11,7 @@ from tests.chaos.conftest import judged
 from tests.chaos.notes import now
 from tests.chaos.world import TTL_S, World
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(480)]
 RENEW_S = TTL_S / 3
 GIVES_UP_S = 10.0  # at most, with no way to the journal
 

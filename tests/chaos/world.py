@@ -27,9 +27,9 @@ from tests.support.chaos import Chaos
 from tests.support.waiting import eventually
 from tests.support.wall import Wall
 
-TTL_S = 4.0
+TTL_S = 5.0
 LOOK_S = 0.05
-PATIENCE_S = 90.0
+PATIENCE_S = 120.0
 LIMITS = {"fleet": 3, "service": 1, "node": 3}
 CAPS = {"lying": 2}  # runs of the playbook on one target within the hour
 CONFIRM_S = 30.0  # how old a confirm-read may be at its intent

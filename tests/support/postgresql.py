@@ -46,9 +46,16 @@ class RealPostgres:
         self.folder.chmod(0o755)
         if os.geteuid() == 0:
             shutil.chown(data, self._as_user)
-        flags = ["-D", str(data), "-A", "trust", "-U", "guard", "--no-locale", "-E", "UTF8", "--no-sync"]
-        subprocess.run([_binary("initdb"), *flags], check=True, capture_output=True, timeout=120, **self._user())
+        self._run(*self._made(data))
         self.start()
+
+    def _made(self, data: Path) -> list[str]:
+        """The command that fills the folder."""
+        flags = ["-D", str(data), "-A", "trust", "-U", "guard", "--no-locale", "-E", "UTF8", "--no-sync"]
+        return [_binary("initdb"), *flags]
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, timeout=120, **self._user())
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
@@ -106,6 +113,21 @@ class RealPostgres:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Standby(RealPostgres):
+    """Follows another server, which is at ``port``, asynchronously, until it is promoted."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._primary = port
+
+    def _made(self, data: Path) -> list[str]:
+        where = ["-h", "127.0.0.1", "-p", str(self._primary), "-U", "guard", "-D", str(data)]
+        return [_binary("pg_basebackup"), *where, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"]
+
+    async def promote(self) -> None:
+        assert await self.ask("SELECT pg_promote()") == [(True,)]
 
 
 def _binary(name: str) -> str:

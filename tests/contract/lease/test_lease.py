@@ -113,6 +113,17 @@ async def test_an_operator_takes_it_away(site: Site) -> None:
     assert await gained(heir) > first  # though what was counted in was deleted
 
 
+async def test_nobody_has_it_before_the_holder_knows_that_it_was_taken_away(site: Site) -> None:
+    holder, heir = await site.candidate("a"), await site.candidate("b")
+    await gained(holder)
+    async with holder.kept():
+        assert await heir.lock.take() is None
+        waiting = asyncio.create_task(gained(heir), name="candidate")
+        await site.take_away()
+        await waiting
+        assert not holder.sends()
+
+
 async def test_the_epoch_must_rise_above_the_journals(site: Site) -> None:
     lease = await site.candidate("a")
     epoch = await gained(lease)
