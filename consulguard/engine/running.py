@@ -15,6 +15,7 @@ from consulguard.plan import run as runs
 
 DEPENDENTS_AT_MOST = 20
 RECORDED = 100  # ends of runs kept per playbook, the most a guard may look back
+WELL_AGAIN = "what failed is well again, and nobody knows whether this happened"
 ATTEMPTS_KEPT_S = 86_400.0  # the longest window a guard looks back
 
 
@@ -47,6 +48,8 @@ def move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:
     if run.effects == 0 and incident.state is not IncidentState.OPEN:
         state.runs.pop(run.id, None)
         return []
+    if run.reason == "redrive" and run.state is not RunState.UNDOING and incident.state is IncidentState.RESOLVED:
+        return keep(state, runs.hold(run, at, WELL_AGAIN), (), at)
     subjects = correlate.subjects(state.book, incident, state.troubles())
     run = msgspec.structs.replace(run, epoch=state.epoch)  # it may have been approved in an earlier one
     run = runs.propose(refreshed(run, subjects), incident, at)

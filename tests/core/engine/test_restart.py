@@ -131,3 +131,21 @@ def test_the_lease_told_again_changes_nothing() -> None:
     w.feed(LeaseChanged(at=moment(70), held=True, epoch=1))
     assert w.run.sent
     assert len(w.done()) == 1
+
+
+def test_what_was_to_be_done_again_and_is_well_before_that_is_left_to_a_person_at_once() -> None:
+    """Nothing asks for the effect any more, and nobody knows whether it happened: that is said, not kept open."""
+    quick = Policy(mode=Mode.AUTO, health=HealthPolicy(recovery_s=5), correlate=CorrelatePolicy(resolve_s=5))
+    w = World(policy=quick)
+    w.to_first_effect()
+    new_life(w, 70)
+    w.see(71, instance("c"), Status.PASSING)
+    for second in range(72, 90):
+        w.view(second, settled=False)
+    assert w.incident.state is IncidentState.RESOLVED
+    w.wait(90, 95)
+    assert [d[0] for d in w.done()] == ["0/1"]
+    assert w.run.state is RunState.HELD
+    facts = dict(w.told(w.incident.id)[-1].facts)
+    assert facts["Run"] == "held"
+    assert facts["Because"] == "what failed is well again, and nobody knows whether this happened"
