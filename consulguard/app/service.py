@@ -22,7 +22,7 @@ from consulguard.app.failpoints import Failpoints
 from consulguard.app.measures import Measures
 from consulguard.app.receivers import notifiers, paced
 from consulguard.app.reload import Reloader
-from consulguard.app.turns import Place, Turn
+from consulguard.app.turns import Turn
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
 from consulguard.consulapi import ConsulClient
