@@ -200,7 +200,8 @@ class HttpHost(Section):
     url: Annotated[str, AfterValidator(values.origin)] = Field(description="scheme://host[:port], nothing more.")
     private: bool = Field(False, description="Whether the name may resolve to a private or loopback address.")
     headers_file: SecretFile = Field(
-        "", description="File of 'Name: value' lines sent with each request, never shown. Read again as it changes."
+        "",
+        description="File of 'Name: value' lines sent with each request, never shown. Read again as it changes.",
     )
 
 
