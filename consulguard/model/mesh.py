@@ -136,6 +136,7 @@ class InstanceFact(Value, frozen=True, kw_only=True):
     destination_instance: str = ""  # a sidecar's Proxy.DestinationServiceID
     status: Status = Status.UNKNOWN  # worst of its checks and its node's, at the time of reading
     checks: int = 0
+    interval_s: float | None = None  # of its quickest check, as far as Consul tells it
 
 
 class ServiceFact(Value, frozen=True, kw_only=True, tag_field="fact", tag=True):

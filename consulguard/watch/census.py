@@ -13,7 +13,16 @@ from datetime import datetime
 import msgspec
 
 from consulguard.model import Fact, InstanceFact, NodeFact, ServiceFact, Target, Upstream
-from consulguard.watch.decode import Entry, Node, NodeServices, Scope, Service, UiService, instance_status
+from consulguard.watch.decode import (
+    Entry,
+    Node,
+    NodeServices,
+    Scope,
+    Service,
+    UiService,
+    instance_status,
+    interval_s,
+)
 from consulguard.watch.settings import WatchSettings
 
 PROXY = "connect-proxy"
@@ -217,6 +226,7 @@ class Census:
             destination_instance=(service.Proxy.DestinationServiceID if service.Proxy else "") or "",
             status=instance_status(checks),
             checks=len(checks),
+            interval_s=min((s for c in checks if c.ServiceID and (s := interval_s(c))), default=None),
         )
 
 

@@ -55,7 +55,10 @@ async def test_a_hidden_cause_is_named_by_who_may_probe_it(real_consul: RealCons
     def bot(name: str, **probe: Any) -> Bot:
         """It knows that front calls ledger."""
         watch = {"settle": "1s", "depends_on": {"front": ["ledger"]}}
-        correlate = {"resolve": "1s", "probe": {"timeout": "1s", "every": "1s", "well": "1s", **probe}}
+        correlate = {
+            "resolve": "1s",
+            "probe": {"timeout": "1s", "every": "1s", "well": "1s", "most": 300, **probe},
+        }
         more: dict[str, Any] = {"mode": "observe", "playbooks": {"allow_empty": True}}
         return Bot(tmp_path / name, real_consul.address, watch=watch, correlate=correlate, **more)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp, log
 
 from consulguard.correlate.cause.doors import weigh
+from consulguard.correlate.cause.manners import USUAL, quiet
 from consulguard.correlate.cause.scene import Scene
 
 
@@ -15,9 +16,9 @@ class Checks:
         self.scene, self.w = scene, scene.w
         self._seen: dict[tuple[str, bool], float] = {}
 
-    def quiet(self, elapsed: float) -> float:
+    def quiet(self, elapsed: float, service: str = "") -> float:
         """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
-        return self.w.strays + (1 - self.w.strays) * exp(-max(elapsed, 0.0) / self.w.delay_s)
+        return quiet(elapsed, self.scene.layout.manner(service) if service else USUAL, self.w)
 
     def seen(self, service: str, own: bool) -> float:
         """Log ratio of what is seen of the service, if it is at fault itself, or something it needs is."""
@@ -25,8 +26,7 @@ class Checks:
         if (found := self._seen.get(key)) is None:
             since = self.scene.since(service)
             told = self._told(service, own, since) if self.scene.checked(service) else 0.0
-            met = weigh(self.scene.doors.get(service), own, since, self.scene.now, self.w)
-            found = self._seen[key] = told + self._asked(service, since) + met
+            found = self._seen[key] = told + self._asked(service, since) + self._met(service, own, since)
         return found
 
     def parted(self, service: str) -> tuple[float, float, float] | None:
@@ -39,7 +39,8 @@ class Checks:
         if not failing or len(failing) >= size:
             return None
         full, part = self._units(service, True, scene.since(service))
-        asked, w = self._asked(service, scene.since(service)), self.w
+        asked = self._asked(service, scene.since(service)) + self._met(service, True, scene.since(service))
+        w = self.w
         whole = log((1 - w.partial) * (w.sees_own * exp(min(full, 300.0)) + 1 - w.sees_own))
         some = log(w.partial * (w.sees_own * part + 1 - w.sees_own))
         return whole + asked, some + asked, len(failing) / size
@@ -57,15 +58,19 @@ class Checks:
         silent = scene.silent(service)
         if not units and not silent:
             return 0.0, 1.0
-        quiet = self.quiet(scene.now - since)
-        full = silent * log(quiet)
-        some = silent * quiet
+        calm = self.quiet(scene.now - since, service)
+        full = silent * log(calm)
+        some = silent * calm
         for unit in units:
             ratio = exp(unit.own if own else unit.deps)
             full += log(w.strays + (1 - w.strays) * ratio)
             some += ratio
         excuse = 1 + scene.restarts(service)
         return full - log(excuse), some / (len(units) + silent) / excuse
+
+    def _met(self, service: str, own: bool, since: float) -> float:
+        """How it met a probe."""
+        return weigh(self.scene.doors.get(service), own, since, self.scene.now, self.w)
 
     def _asked(self, service: str, since: float) -> float:
         """What its callers' calls say, where they are measured: a check that is not shallow."""

@@ -18,7 +18,7 @@ def node_ratio(callers: Callers, node: str) -> float:
     since = min((u.onset for _, u in told), default=scene.now - 60.0)
     found, calm = w.serf_quiet, scene.layout.heard(node)
     for service, unit in told:
-        calm -= service in scene.layout.units(node) and scene.layout.checked(service)
+        calm -= service in scene.layout.units(node) and scene.layout.prompt(service)
         found += log(w.node_hit * exp(unit.own) + 1 - w.node_hit)
     return found + max(calm, 0) * log(w.node_hit * callers.checks.quiet(scene.now - since) + 1 - w.node_hit)
 

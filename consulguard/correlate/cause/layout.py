@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consulguard.correlate.cause.manners import Manner, manner_of
 from consulguard.correlate.graph import Graph
 
 
@@ -18,6 +19,7 @@ class Layout:
         self._heard: dict[str, int] = {}
         self._size: dict[str, int] = {}
         self._checked: dict[str, bool] = {}
+        self._manner: dict[str, Manner] = {}
         self._calm: dict[str, dict[float, int]] = {}
         self._named: dict[str, str] | None = None
 
@@ -28,9 +30,9 @@ class Layout:
         return found
 
     def heard(self, node: str) -> int:
-        """How many units there have a check."""
+        """How many units there have prompt checks."""
         if (found := self._heard.get(node)) is None:
-            found = self._heard[node] = sum(n for s, n in self.units(node).items() if self.checked(s))
+            found = self._heard[node] = sum(n for s, n in self.units(node).items() if self.prompt(s))
         return found
 
     def size(self, service: str) -> int:
@@ -48,6 +50,16 @@ class Layout:
             found = fact is not None and (not known or any(i.checks for i in fact.instances or ()))
             self._checked[service] = found
         return found
+
+    def manner(self, service: str) -> Manner:
+        """How slowly its checks may tell of a fault."""
+        if (found := self._manner.get(service)) is None:
+            found = self._manner[service] = manner_of(self.graph.fact(service))
+        return found
+
+    def prompt(self, service: str) -> bool:
+        """Whether it has checks that tell soon: that it stands says something."""
+        return self.checked(service) and not self.manner(service).slow
 
     def named(self, name: str) -> str:
         """The service of this name; empty where there is none, or more than one."""
@@ -67,11 +79,11 @@ class Layout:
         return sum(self.trusts(service).values())
 
     def trusts(self, service: str) -> dict[float, int]:
-        """How many checked callers lean on the service, by the trust of their edges."""
+        """How many callers with prompt checks lean on the service, by the trust of their edges."""
         if (found := self._calm.get(service)) is None:
             found = self._calm[service] = {}
             for edge in self.graph.callers(service):
-                if self.checked(edge.caller):
+                if self.prompt(edge.caller):
                     found[edge.trust] = found.get(edge.trust, 0) + 1
         return found
 

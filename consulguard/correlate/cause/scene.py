@@ -155,7 +155,7 @@ class Scene:
         if (found := self._calm.get(service)) is None:
             found = dict(self.layout.trusts(service))
             for caller, trust in self.told(service):
-                if self.layout.checked(caller):
+                if self.layout.prompt(caller):
                     found[trust] -= 1
             self._calm[service] = found
         return found
