@@ -1,6 +1,7 @@
-"""A check's own manners: how long it may stay silent about a fault, so that a slow one is not taken for a good one.
+"""A check's own manners: how long it may stay silent about a fault, so that a slow one is not taken for good.
 
-Newer servers tell the interval, 1.8 does not, and none tells how many failures make a check critical. Service meta says both: ``consulguard-check-interval: 60s`` (of a TTL check the TTL) and
+Newer servers tell the interval, 1.8 does not, and none tells how many failures make a check critical. Service
+meta says both: ``consulguard-check-interval: 60s`` (of a TTL check the TTL) and
 ``consulguard-failures-before-critical: 3``. Where nobody says anything the fitted delay holds.
 """
 
