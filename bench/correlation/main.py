@@ -14,7 +14,7 @@ from bench.correlation.faults import KINDS
 from bench.correlation.meshes import NAMES
 from bench.correlation.simulate import cases
 
-CASES = {"tiny": 30, "small": 600, "large": 6_000}
+CASES = {"tiny": 30, "small": 1_200, "large": 6_000}
 
 
 def main(size: str, seconds: float | None) -> bool:
@@ -60,7 +60,7 @@ def _tables(rows: Sequence[Row]) -> list[str]:
 def _given(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench correlation")
     parser.add_argument("--size", choices=CASES, default="small")
-    parser.add_argument("--cases", type=int, metavar="N", help="how many; tiny: 30, small: 600, large: 6,000")
+    parser.add_argument("--cases", type=int, metavar="N", help="how many; tiny: 30, small: 1,200, large: 6,000")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this, again for more")
     parser.add_argument("--mesh", action="append", choices=NAMES, help="only this, again for more")

@@ -1,0 +1,87 @@
+"""More evidence against a cause never clears it, less never convicts it, and who has no part in it changes little.
+
+Stories of one cause: something that others call, some of these failing. Where several causes are about, a new
+failing service may be a cause of its own, and what is said of the others goes down with reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consulguard.correlate import suspects
+from consulguard.testing.ranking import graph_of, name_of, trails_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.correlate.meshes import Flip, critical, mesh
+
+NOW = 120.0
+CALLERS = "abcdef"
+CHANCE = 0.01  # whoever fails as well is a suspect, too, and takes his part of what is near certain
+LITTLE = 0.05  # each service is the less likely, the more there are
+
+
+@st.composite
+def stars(draw: st.DrawFn) -> tuple[dict[str, Any], list[Flip], str]:
+    """A mesh in which all call ``r``, flips of some of them, of ``r`` as well or not, and a caller that stands."""
+    callers = CALLERS[: draw(st.integers(2, len(CALLERS)))]
+    topology = mesh({**{c: ["r"] for c in callers}, "r": []}, units=draw(st.integers(1, 3)), nodes=12)
+    begin = draw(st.integers(0, 40))
+    flips = critical(topology, "r", begin) if draw(st.booleans()) else []
+    failing = draw(st.integers(0, len(callers) - 1))
+    for name in callers[:failing]:
+        flips += critical(topology, name, begin + draw(st.integers(0, 20)))
+    return topology, in_order(flips), callers[failing]
+
+
+def in_order(flips: list[Flip]) -> list[Flip]:
+    return sorted(flips, key=lambda f: f["t"])
+
+
+def chances(topology: dict[str, Any], flips: list[Flip]) -> dict[str, float]:
+    """Also where we would say that we do not know."""
+    verdict = suspects(graph_of(topology), trails_of(topology, flips, NOW), NOW)
+    return {name_of(s): s.chance for s in verdict.suspects}
+
+
+@settings(max_examples=60)
+@given(stars(), st.integers(0, 60))
+def test_one_more_failing_caller_never_clears_a_service_green_or_not(
+    star: tuple[dict[str, Any], list[Flip], str], at: int
+) -> None:
+    topology, flips, caller = star
+    more = in_order(flips + critical(topology, caller, at))
+    assert chances(topology, more).get("r", 0.0) >= chances(topology, flips).get("r", 0.0) - CHANCE
+
+
+@settings(max_examples=60)
+@given(stars(), st.data())
+def test_less_evidence_never_raises_a_confidence(
+    star: tuple[dict[str, Any], list[Flip], str], data: st.DataObject
+) -> None:
+    """Without the flips of one instance, of ``r`` or of one that calls it."""
+    topology, flips, _ = star
+    told = sorted({f["instance"] for f in flips})
+    if told:
+        gone = data.draw(st.sampled_from(told))
+        less = [f for f in flips if f["instance"] != gone]
+        assert chances(topology, less).get("r", 0.0) <= chances(topology, flips).get("r", 0.0) + CHANCE
+
+
+@settings(max_examples=60)
+@given(stars())
+def test_a_healthy_stranger_changes_little_and_never_who_stands_out(
+    star: tuple[dict[str, Any], list[Flip], str],
+) -> None:
+    topology, flips, _ = star
+    more = {
+        **topology,
+        "services": [*topology["services"], "stranger"],
+        "instances": {**topology["instances"], "stranger-0": "stranger"},
+        "nodes": {**topology["nodes"], "stranger-0": "elsewhere"},
+        "zones": {**topology["zones"], "elsewhere": "nowhere"},
+    }
+    before, after = chances(topology, flips), chances(more, flips)
+    assert all(abs(after.get(e, 0.0) - c) < LITTLE for e, c in before.items())
+    first, second = [*before.items(), ("", 0.0), ("", 0.0)][:2]
+    assert first[1] - second[1] < 2 * LITTLE or next(iter(after)) == first[0]
