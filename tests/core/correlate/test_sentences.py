@@ -58,15 +58,23 @@ class Mesh:
 
     def fails(self, service: str) -> bool:
         """As a whole, by itself or with the places that are blamed."""
-        size = len(self.units[service])
-        failing = [n for n in self.units[service] if (service, n) in self.began or ("", n) in self.began]
+        size, failing = len(self.units[service]), self.failing(service)
+        lost = any(n in self.blamed for n in failing) and len(failing) >= POLICY.service_share * size
+        return lost or self.fails_itself(service)
+
+    def fails_itself(self, service: str) -> bool:
+        """Though the places that are blamed are left out."""
+        size, failing = len(self.units[service]), self.failing(service)
         away = [n for n in failing if n not in self.blamed]
-        alone = len(away) >= POLICY.service_share * (size - len(failing) + len(away))
-        return bool(away and alone) or (len(away) < len(failing) and len(failing) >= POLICY.service_share * size)
+        return bool(away) and len(away) >= POLICY.service_share * (size - len(failing) + len(away))
+
+    def failing(self, service: str) -> list[str]:
+        """The nodes of its failing units."""
+        return [n for n in self.units[service] if (service, n) in self.began or ("", n) in self.began]
 
     def unseen(self, service: str) -> int:
-        """When the first of its callers failed."""
-        return min(self.onset(c) for c in self.callers(service) if self.fails(c))
+        """When the first of its callers failed, of those that no place explains."""
+        return min(self.onset(c) for c in self.callers(service) if self.fails_itself(c))
 
     def callers(self, service: str) -> list[str]:
         return [s for s, callees in self.calls.items() if service in callees]
