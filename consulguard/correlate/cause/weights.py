@@ -25,10 +25,10 @@ class Weights(NamedTuple):
     calm: float = 0.199
     warning: float = -0.804  # log: only warnings were seen
     fresh_s: float = 600  # what began earlier is another story
-    bound: float = 10.4  # log: no single check says more
+    bound: float = 12.1  # log: no single check says more
     several: float = 0.878  # log: two symptoms agree
-    outside: float = 0.335  # a fault of resources shows in the service's symptoms
-    strains: float = 0.5  # a fault shows in the service's resources
+    outside: float = 0.479  # a fault of resources shows in the service's symptoms
+    strains: float = 0.599  # a fault shows in the service's resources
     strained: float = 0.0128  # ... and in the resources of what leans on it
     # rolling restarts, see rolling.py
     rolling: float = 0.0386
@@ -36,11 +36,11 @@ class Weights(NamedTuple):
     overlap_s: float = 8
     restart_s: float = 42  # of one unit
     # services
-    sees_own: float = 0.701  # a service's check sees its own fault
-    sees_deps: float = 0.709  # ... sees that something it needs is broken
+    sees_own: float = 0.617  # a service's check sees its own fault
+    sees_deps: float = 0.657  # ... sees that something it needs is broken
     partial: float = 0.15  # a fault of some of the service's units only
-    strays: float = 0.107  # a unit that stands while its service is broken
-    delay_s: float = 48.8  # until a fault is seen, mean
+    strays: float = 0.195  # a unit that stands while its service is broken
+    delay_s: float = 61.1  # until a fault is seen, mean
     # calls as they are measured; believed, not fitted: no recorded faults hold them
     sees_calls: float = 0.9  # a service that is broken, or needs what is, fails its callers' calls
     calls_alone: float = 1.5  # log: where all that one caller calls fails, it may be the caller
@@ -54,29 +54,29 @@ class Weights(NamedTuple):
     door_known_s: float = 86_400  # a door that has answered well within this time is one that answers
     # edges: how strongly callers lean on one callee, and how often so
     leans: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = (
-        (0.05, 0.1),
+        (0.06, 0.09),
         (0.35, 0.2),
-        (0.7, 0.7),
+        (0.76, 0.71),
     )
     unseen: float = 0.1  # calls of a service that nobody told us of, in number
     early_s: float = 30  # an effect may be seen this much before its cause
     # places
-    node_hit: float = 0.606  # a unit shows that its node is sick
-    fells: float = 0.5  # a service fails as a whole when all its units are gone; in proportion where some are
-    maimed: float = 0.7  # ... or its callers lean on it as much as on the part that is gone, times this
+    node_hit: float = 0.595  # a unit shows that its node is sick
+    fells: float = 0.679  # a service fails as a whole when all its units are gone; in proportion where some are
+    maimed: float = 0.763  # ... or its callers lean on it as much as on the part that is gone, times this
     serf: float = 11.9  # log: a node check fails
-    serf_quiet: float = -0.5  # log: it does not
+    serf_quiet: float = 0  # log: it does not
     zone_hit: float = 0.909  # a node of a sick zone is sick
     # priors, log
-    crowd: float = 0.584  # how much less likely each is, the more there are (0: not at all, 1: in proportion)
+    crowd: float = 0.464  # how much less likely each is, the more there are (0: not at all, 1: in proportion)
     service: float = -1.7
-    node: float = -4.69
-    zone: float = -7
+    node: float = -4.34
+    zone: float = -6.65
     changed: float = 1.1  # of a service that was changed shortly before; believed, not fitted
     changed_s: float = 600  # how shortly
-    second: float = -1.57  # a second cause at the same time
+    second: float = -0.97  # a second cause at the same time
     # answers
-    doubt: float = 0.35  # below this chance that anybody is to blame: we do not know
+    doubt: float = 0.5  # below this chance that anybody is to blame: we do not know
 
 
 WEIGHTS = Weights()
