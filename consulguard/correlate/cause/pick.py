@@ -8,9 +8,9 @@ from consulguard.correlate.cause.callers import Callers
 from consulguard.correlate.cause.scene import Scene
 
 SERVICES = 40  # judged in full
-_NODES = 12
+_NODES = 8
 _ZONES = 3
-_SICK = 0.2  # of a zone's nodes
+_SICK = 0.4  # of a zone's nodes
 _PASSES = 12  # of the mesh, until everybody knows who fails above; what is farther says little
 
 

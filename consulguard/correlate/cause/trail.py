@@ -39,6 +39,9 @@ class _Phase(NamedTuple):
 
 def read(flips: Sequence[Flip], now: float, w: Weights) -> Sign | None:
     """The sign of one check; None when it has always passed."""
+    if flips[-1][0] < now - w.fresh_s:  # nothing has happened for long: all of it is another story
+        bad = flips[-1][1] > 0
+        return Sign(None, flips[-1][0], bad, flips[-1][1]) if any(level for _, level in flips) else None
     phases, worst = _phases(flips, now)
     if not phases:
         return None
