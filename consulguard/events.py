@@ -15,6 +15,7 @@ from consulguard.model import (
     Intent,
     JsonObject,
     Message,
+    Neighbour,
     Observation,
     Playbook,
     Query,
@@ -70,6 +71,14 @@ class Knocked(Event, frozen=True, kw_only=True):
     answers: tuple[DoorAnswer, ...]
 
 
+class HeardOf(Event, frozen=True, kw_only=True):
+    """What another unit says of its failing services; it replaces what that unit said before."""
+
+    unit: str
+    failing: tuple[Neighbour, ...] = ()
+    lost: bool = False  # nothing has been heard of it for too long: how its services are is not known
+
+
 class ViewChanged(Event, frozen=True, kw_only=True):
     view: View
 
@@ -122,6 +131,7 @@ AnyEvent = (
     | Learned
     | CallsMeasured
     | Knocked
+    | HeardOf
     | ViewChanged
     | Looked
     | Resulted
@@ -206,6 +216,7 @@ __all__ = [
     "Do",
     "Effect",
     "Event",
+    "HeardOf",
     "Knock",
     "Knocked",
     "Learned",

@@ -130,6 +130,7 @@ class GuardPolicy(Value, frozen=True, kw_only=True):
 class Policy(Value, frozen=True, kw_only=True):
     mode: Mode = Mode.OBSERVE
     datacenter: str = ""
+    partition: str = ""  # of a unit; empty: whatever is seen is ours
     health: HealthPolicy = HealthPolicy()
     correlate: CorrelatePolicy = CorrelatePolicy()
     guard: GuardPolicy = GuardPolicy()
@@ -137,3 +138,7 @@ class Policy(Value, frozen=True, kw_only=True):
     route: Route | None = None  # None: everybody is told everything
     silence: tuple[Matcher, ...] = ()
     own_targets: tuple[Target, ...] = ()  # what we ourselves need to live; never acted upon
+
+    def ours(self, target: Target) -> bool:
+        """Whether it is this unit's to act upon; another unit's is only known by what that one says."""
+        return not self.partition or (target.dc, target.partition) == (self.datacenter, self.partition)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from consulguard import __version__, health
+from consulguard import __version__, correlate, health
 from consulguard.act import ActContext, Action
 from consulguard.act.runner import perform, probe, ready
 from consulguard.app.calls import CallWatch
@@ -22,10 +22,11 @@ from consulguard.app.dead_man import Pulse
 from consulguard.app.knocker import Knocker
 from consulguard.app.lanes import Lanes
 from consulguard.app.looking import with_query
+from consulguard.app.neighbours import NeighbourWatch
 from consulguard.app.past import JOURNAL, Fold, Step
 from consulguard.app.tracing import Turned
 from consulguard.clock import Clock
-from consulguard.coordinate import Lease
+from consulguard.coordinate import Lease, Lock
 from consulguard.engine import EngineState, step
 from consulguard.engine.step import snapshot
 from consulguard.errors import StoreUnavailable
@@ -50,7 +51,7 @@ from consulguard.events import (
     Woke,
 )
 from consulguard.journal import Draft, Store
-from consulguard.model import Message, Outcome
+from consulguard.model import Message, Neighbour, Outcome
 from consulguard.watch import Watcher
 
 INBOX = 10_000
@@ -78,6 +79,7 @@ class Rooms:
     configured: Configured
     calls: Callable[[Callable[[AnyEvent], Any]], CallWatch] | None = None  # where they are measured
     knocker: Callable[[Callable[[AnyEvent], Any]], Knocker] | None = None  # where services may be probed
+    neighbours: Callable[[], Mapping[str, Lock]] | None = None  # other units' locks, where there are any
     failpoint: Callable[[str], None] = field(default=lambda name: None)
     told: Callable[[], None] = field(default=lambda: None)  # the outbox has something new
     step: Step = step  # the engine
@@ -123,6 +125,9 @@ class Daemon:
             group.create_task(self._watcher.run(), name="watcher")
             if self.rooms.calls is not None:
                 group.create_task(self.rooms.calls(self._inbox.put).run(), name="calls")
+            if self.rooms.neighbours is not None:
+                watch = NeighbourWatch(self.rooms.neighbours(), self.rooms.clock, self._inbox.put)
+                group.create_task(watch.run(), name="neighbours")
             try:
                 await self._start()
                 group.create_task(self._follow_lease(), name="lease")
@@ -175,6 +180,10 @@ class Daemon:
         """What the state says between two turns; ``question`` only reads, and keeps nothing that changes."""
         async with self._turning:
             return question(self.state)
+
+    async def failing(self) -> tuple[Neighbour, ...] | None:
+        """Our failing services, for other units; None while what we see is not to be trusted."""
+        return await self.ask(lambda state: correlate.news(state.book) if state.view.trusted else None)
 
     async def park(self, within_s: float, hurry: Callable[[], bool]) -> None:
         """Let nothing go any more, and wait until what is under way has ended and is journaled.

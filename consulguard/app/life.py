@@ -101,7 +101,7 @@ async def _live(process: _Process, loaded: Loaded, place: Place) -> None:
                     if turn is not None:
                         mine = replace(turn, held=held, renewal=renewal)
                         leading = standing(loaded, clock, dead_man=process.dead_man, turn=mine)
-                        async with leading as service, replica.remembering(service.store):
+                        async with leading as service, replica.remembering(service.store, service.daemon.failing):
                             stood.set()
                             await alarm.over()
                             await _lead(service, turn, asked, once=once)

@@ -70,9 +70,7 @@ async def drained(service: Service) -> None:
 async def standing(
     loaded: Loaded, clock: Clock | None = None, *, dead_man: DeadMan | None = None, turn: Turn | None = None
 ) -> AsyncIterator[Service]:
-    """A daemon at work; leaving the block ends it cleanly. Without ``dead_man`` nobody watches its loop, without
-    ``turn`` it is the only replica.
-    """
+    """A daemon at work until the block is left. No ``dead_man``: nobody watches it. No ``turn``: it is alone."""
     clock = clock or SystemClock()
     turn = turn or turns.alone(clock)
     dead_man, pulse, watched = _guarded(dead_man, turn, clock)
@@ -89,6 +87,7 @@ async def standing(
             watcher=lambda emit: Watcher(client, clock, settings.watch_settings(loaded), emit),
             calls=wiring.calls(loaded, clock),
             knocker=wiring.knocker(loaded, client, clock),
+            neighbours=turn.place.neighbours,
             actions=wiring.actions(),
             context=wiring.context(loaded, client, clock, fence, failpoint),
             lease=turn.lease,

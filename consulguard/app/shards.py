@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,11 +22,11 @@ import structlog
 from consulguard import registry
 from consulguard.app.dead_man import Pulse
 from consulguard.app.service import http_door
-from consulguard.app.turns import Place
+from consulguard.app.turns import Place, lease
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.config import coordinate as given
-from consulguard.coordinate import Alive, LeaseSettings, Members, Unit, owner
+from consulguard.coordinate import Alive, LeaseSettings, Lock, Members, Unit, owner
 from consulguard.errors import ConfigError, LeaseUnavailable
 from consulguard.serve import Several
 
@@ -132,22 +133,30 @@ async def places(
     door = Several([unit.told for unit in units], reload=loaded.config.server.reload)
     if loaded.config.coordinate.backend == "single":  # one unit, and one replica
         async with http_door(loaded, door):
-            yield _nobody, [_place(unit, door, None, "") for unit in units]
+            yield _nobody, [_place(unit, door, None, Place()) for unit in units]
         return
     names = tuple(unit.name for unit in units)
     base = given.lease(loaded, name)
     wanted = LeaseSettings(**{f: getattr(base, f) for f in base.__struct_fields__} | {"units": names})
     ring = Ring(members_of(loaded, clock, wanted), name, clock)
     async with http_door(loaded, door):
-        yield ring.run, [_place(unit, door, ring, name) for unit in units]
+        own = [Place(name=name, neighbours=_neighbours(views, view, clock)) for view in views]
+        yield ring.run, [_place(unit, door, ring, place) for unit, place in zip(units, own, strict=True)]
 
 
-def _place(unit: Unit, door: Several, ring: Ring | None, name: str) -> Place:
-    shown = partial(door.showing, unit.told)
+def _place(unit: Unit, door: Several, ring: Ring | None, place: Place) -> Place:
+    place = replace(place, shown=partial(door.showing, unit.told), pulse=Pulse())
     if ring is None:
-        return Place(shown=shown, pulse=Pulse())
-    ours, moved = partial(ring.ours, unit.name), partial(ring.moved, unit.name)
-    return Place(name=name, ours=ours, moved=moved, shown=shown, pulse=Pulse())
+        return place
+    return replace(place, ours=partial(ring.ours, unit.name), moved=partial(ring.moved, unit.name))
+
+
+def _neighbours(views: Sequence[Loaded], mine: Loaded, clock: Clock) -> Callable[[], dict[str, Lock]] | None:
+    """Makes the other units' locks, to read what their leaders keep beside them; None where there is no other."""
+    others = {view.unit.told: view for view in views if view.unit is not None and view is not mine}
+    if not others:
+        return None
+    return lambda: {unit: lease(view, clock, given.lease(view)).lock for unit, view in others.items()}
 
 
 async def _nobody(stop: asyncio.Event) -> None:

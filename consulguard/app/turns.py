@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,22 @@ import structlog
 
 from consulguard import registry
 from consulguard.app.dead_man import Pulse
+from consulguard.app.neighbours import Herald, News
 from consulguard.app.past import Fold
 from consulguard.app.reload import Look
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings, units
 from consulguard.config import coordinate as given
-from consulguard.coordinate import Lease, LeaseSettings, SharedLease
+from consulguard.coordinate import Lease, LeaseSettings, Lock, SharedLease
 from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable, StoreCorrupt, StoreUnavailable
 from consulguard.journal import JournalSettings, Mark, Store
+from consulguard.model import Neighbour
 
 if TYPE_CHECKING:
     from consulguard.serve import Sights  # metrics with it: too heavy for verbs that only read
 
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+Told = Callable[[], Awaitable[tuple[Neighbour, ...] | None]]
 READ_S = 1.0  # between two looks at the leader's journal, and between two marks beside the lease
 AGAIN_S = 5.0  # after the journal could not be read
 log = structlog.get_logger("consulguard.app")
@@ -44,6 +47,7 @@ class Place:
     moved: Callable[[], Coroutine[Any, Any, None]] = _never  # returns when another is to have it
     shown: Callable[[Sights], contextlib.AbstractContextManager[None]] = lambda sights: contextlib.nullcontext()
     pulse: Pulse | None = None  # None: the process's own
+    neighbours: Callable[[], Mapping[str, Lock]] | None = None  # locks of the other units, to read what they tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,12 +167,16 @@ class Replica:
             yield Turn(lease=self._lease, warm=warm, known=await self._known(warm), place=self._place)
 
     @contextlib.asynccontextmanager
-    async def remembering(self, store: Store) -> AsyncIterator[None]:
-        """Keep how far the journal has come beside the lease, for whoever leads next."""
+    async def remembering(self, store: Store, told: Told) -> AsyncIterator[None]:
+        """Keep beside the lease how far the journal has come, for whoever leads next, and what other units read.
+
+        ``told``: our failing services; None while we do not see the mesh ourselves.
+        """
         if self._lease is None:
             yield
             return
-        async with beside(self._remember(self._lease, store)):
+        herald = Herald(self._lease.epoch, self._clock, told) if self._place.neighbours is not None else None
+        async with beside(self._remember(self._lease, store, herald)):
             yield
 
     async def aclose(self) -> None:
@@ -202,14 +210,15 @@ class Replica:
             log.warning("mark_not_read", reason=str(error))
         return tuple(marks)
 
-    async def _remember(self, lease: SharedLease, store: Store) -> None:
-        told = (0, "")
+    async def _remember(self, lease: SharedLease, store: Store, herald: Herald | None) -> None:
+        told: tuple[tuple[int, str], News | None] = ((0, ""), None)
         while True:
             await asyncio.sleep(READ_S)
             try:
-                last = await store.last()
-                if last != told and not store.behind and lease.holds():
-                    await lease.lock.write_note(msgspec.json.encode(Mark(seq=last[0], hash=last[1])))
-                    told = last
+                now = await store.last(), await herald.news() if herald is not None else None
+                if now != told and not store.behind and lease.holds():
+                    mark = msgspec.to_builtins(Mark(seq=now[0][0], hash=now[0][1]))
+                    await lease.lock.write_note(msgspec.json.encode({**mark, "news": now[1]} if now[1] else mark))
+                    told = now
             except (LeaseUnavailable, LeaseLost, StoreUnavailable, StoreCorrupt) as error:
                 log.warning("mark_not_kept", reason=str(error))

@@ -34,6 +34,7 @@ def policy(loaded: Loaded) -> Policy:
     return Policy(
         mode=Mode(config.mode),
         datacenter=config.consul.datacenter,
+        partition=(config.consul.partition or "default") if loaded.unit is not None else "",
         group_wait_s=config.notify.group_wait,
         route=build(config),
         health=HealthPolicy(

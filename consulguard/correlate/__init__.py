@@ -1,5 +1,6 @@
 """From troubles to incidents: the graph of who depends on whom, who is to blame, and what belongs together."""
 
+from consulguard.correlate.abroad import hear_of, lose_sight, news
 from consulguard.correlate.ask import callers, describes, explained, find, hosts_most, instances, on_node
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import Book, graph_at, learn, measure, next_wake, open_incidents, remember
@@ -32,12 +33,15 @@ __all__ = [
     "forget_doors",
     "graph_at",
     "healthy",
+    "hear_of",
     "hosts_most",
     "incident_mermaid",
     "instances",
     "knock",
     "learn",
+    "lose_sight",
     "measure",
+    "news",
     "next_knock",
     "next_wake",
     "on_node",

@@ -12,12 +12,19 @@ from consulguard.correlate.cause.doors import Door
 from consulguard.correlate.cause.memory import Call, Change, Trail, hear, notice
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, service_key
-from consulguard.model import CallRate, Fact, Incident, IncidentState, Observation
+from consulguard.model import CallRate, Fact, Incident, IncidentState, Neighbour, Observation
 from consulguard.policy import CorrelatePolicy
 
 _YOUNG_S = 120.0  # an incident this young is judged again ...
 _AGAIN_S = 15.0  # ... this often, though nothing happens
 ACTIVE = (IncidentState.OPEN, IncidentState.RECOVERING)
+
+
+class Abroad(msgspec.Struct, kw_only=True):
+    """What one other unit last said."""
+
+    failing: tuple[Neighbour, ...] = ()
+    lost: bool = False  # it has not been heard of for a while
 
 
 class Book(msgspec.Struct, kw_only=True):
@@ -31,6 +38,7 @@ class Book(msgspec.Struct, kw_only=True):
     failing: dict[str, str] = {}  # key -> name of the services that fail as a whole, as of the last update
     trails: dict[str, Trail] = {}  # check -> its last flips, where the policy infers
     calls: dict[str, Call] = {}  # how services' calls to others fare, where that is measured
+    abroad: dict[str, Abroad] = {}  # another unit -> what it last said of its services
     changes: dict[str, list[Change]] = {}  # service -> what was changed of it, for a while
     doors: dict[str, Door] = {}  # service -> how it met a probe, where it may be probed
     knocks: list[float] = []  # when probes were asked for, of the last minute

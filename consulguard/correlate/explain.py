@@ -36,22 +36,23 @@ def explain(
         members = teller.members(cause, mine)
         listed, at_risk = teller.at_risk(cause, members)
         case = Case(cause, mine, members, at_risk, len(listed), crowd.beside(cause))
-        chance = accused.chance(roots[key])
-        others = accused.others(graph, seen, roots[key], named, cause.onset)
+        abroad = service_key(cause.target) in graph.abroad  # its checks are not ours to weigh
+        chance = None if abroad else accused.chance(roots[key])
+        others = () if abroad else accused.others(graph, seen, roots[key], named, cause.onset)
         told.append(
             Explanation(
                 root=roots[key],
                 confidence=confidence(graph, seen, found, case) if chance is None else round(chance, 2),
                 members=(*sorted(members, key=_order), *listed),
                 why=(
-                    *doubts(accused, roots[key]),
+                    *(() if abroad else doubts(accused, roots[key])),
                     *sentences(graph, seen, found, case),
                     *hints(accused, roots[key], cause.onset),
                     *compared(others),
                 ),
                 alternatives=others,
-                inferred=chance is not None,
-                unknown=accused.unknown(roots[key]),
+                inferred=abroad or chance is not None,
+                unknown=not abroad and accused.unknown(roots[key]),
             )
         )
     return tuple(told)

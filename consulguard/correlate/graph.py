@@ -39,6 +39,7 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
     nodes: dict[str, NodeFact] = {}
     edge_facts: dict[str, EdgesFact] = {}
     highs: dict[str, list[High]] = {}
+    abroad: dict[str, bool] = {}  # failing services of other units that ours lean on -> whether that is old news
     servers: dict[str, datetime] = {}  # node key -> when Consul's own service was last known to be there
 
     # ---- learning

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from consulguard.correlate.abroad import touching_ours, troubles_abroad
 from consulguard.correlate.accuse import Past, standing
 from consulguard.correlate.blame import blame
 from consulguard.correlate.book import ACTIVE, Book, open_incidents
@@ -48,8 +49,10 @@ def update(book: Book, troubles: Mapping[str, Trouble], at: datetime, policy: Co
         book.pending = True
         return []
     book.at, book.pending = at, False
+    troubles = {**troubles, **troubles_abroad(book)} if book.abroad else troubles
     turn = _Turn(book, troubles, at, policy, Coverage.of(book.graph, troubles, policy))
-    turn.run(blame(book.graph, troubles, at, policy, _past(book, at) if policy.infer else None))
+    found = blame(book.graph, troubles, at, policy, _past(book, at) if policy.infer else None)
+    turn.run(tuple(touching_ours(book.graph, found)))
     book.troubled = turn.coverage.troubled
     book.failing = _failing_services(book, turn.coverage)
     _drop_old(book, at, policy)

@@ -9,16 +9,21 @@ from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, service_key
 from consulguard.correlate.survey import FAILING
 from consulguard.model import Incident, Member, Role, State, Subject, Target, Trouble
+from consulguard.policy import Policy
 
 
-def subjects(book: Book, incident: Incident, troubles: Mapping[str, Trouble]) -> tuple[Subject, ...]:
+def subjects(
+    book: Book, incident: Incident, troubles: Mapping[str, Trouble], policy: Policy | None = None
+) -> tuple[Subject, ...]:
     """The root at its own scope, a root service's failing instances at scope instance, and the other members.
 
     Order: the root, its instances, then the others by ``since`` and key. ``troubles`` as in the last ``update``.
+    What is not the ``policy``'s own to act upon is not among them: another unit leads it.
     """
     teller = _Teller(book, troubles)
-    roots = [m for m in incident.members if m.role is Role.ROOT_CAUSE]
-    others = [m for m in incident.members if m.role is not Role.ROOT_CAUSE]
+    ours = [m for m in incident.members if policy is None or policy.ours(m.target)]
+    roots = [m for m in ours if m.role is Role.ROOT_CAUSE]
+    others = [m for m in ours if m.role is not Role.ROOT_CAUSE]
     others.sort(key=lambda m: (m.since, m.target.key, m.kind))
     instances = [s for m in roots if m.kind == "service" for s in teller.instances(m)]
     return (*map(teller.member, roots), *instances, *map(teller.member, others))

@@ -40,6 +40,7 @@ class Sick:
     onset: datetime = _NEVER  # when it began to be not passing, as a service
     since: datetime = _NEVER  # when it came into its state, as a service
     size: int = 0  # registered and vanished units; 0: not known
+    lost: bool = False  # another unit's, which has not been heard of: nobody knows how it is now
 
     @property
     def units(self) -> int:
@@ -48,6 +49,8 @@ class Sick:
     @property
     def state(self) -> State:
         """The worst of its failing units'."""
+        if self.lost:
+            return State.UNKNOWN
         return min((t.state for t in (*self.troubles, *self.silent)), key=_SEVERITY.index)
 
     def settle(self, size: int, share: float) -> None:
@@ -89,7 +92,7 @@ def survey(graph: Graph, troubles: Mapping[str, Trouble], policy: CorrelatePolic
         sick.settle(_size(graph, sick), policy.service_share)
     seen.services = {key: seen.services[key] for key in sorted(seen.services)}
     for key, sick in seen.services.items():
-        for node, units in sick.at_node.items():
+        for node, units in sick.at_node.items() if key not in graph.abroad else ():
             seen.at_node.setdefault(node, {})[key] = units
     return seen
 
@@ -116,7 +119,7 @@ def _place(graph: Graph, trouble: Trouble) -> tuple[str, str]:
 def _sick(graph: Graph, seen: Survey, key: str, trouble: Trouble | None = None) -> Sick:
     if (found := seen.services.get(key)) is None:
         target = graph.target(key) or (trouble.target.of_service() if trouble else Target(dc=""))
-        found = seen.services[key] = Sick(key=key, target=target)
+        found = seen.services[key] = Sick(key=key, target=target, lost=graph.abroad.get(key, False))
     return found
 
 
@@ -149,6 +152,8 @@ def _size(graph: Graph, sick: Sick) -> int:
     A service that has left the catalog as a whole still has the size it had in the last day.
     """
     fact = graph.fact(sick.key)
+    if sick.key in graph.abroad:
+        return sick.units
     if fact is None:
         expected = graph.expected(sick.key)
         return max(expected, sick.units) if expected else 0

@@ -24,7 +24,7 @@ from consulguard.correlate.graph import Graph
 from consulguard.correlate.index import Edge
 from consulguard.correlate.inhibit import Cause, Findings, Reach
 from consulguard.correlate.keys import service_key
-from consulguard.correlate.survey import Survey
+from consulguard.correlate.survey import Sick, Survey
 from consulguard.model import Alternative, Member, Role, Root
 
 _AT_ONCE = timedelta(minutes=2)
@@ -176,6 +176,8 @@ def sentences(graph: Graph, seen: Survey, found: Findings, case: Case) -> tuple[
 def _of_service(graph: Graph, seen: Survey, found: Findings, case: Case) -> list[str]:
     (key,) = case.cause.services
     sick = seen.services[key]
+    if key in graph.abroad:
+        return _of_abroad(sick)
     told = [f"{sick.units} of {sick.size} instances of {case.cause.name} fail, since {_clock(case.cause.onset)}."]
     callees = list(graph.callees(key))
     if case.cause.cycle > 1:
@@ -192,6 +194,17 @@ def _of_service(graph: Graph, seen: Survey, found: Findings, case: Case) -> list
         told.append(f"{len(failing_callers(callers, found))} of its {len(callers)} known callers fail.")
     else:
         told.append("It has no known caller.")
+    return told
+
+
+def _of_abroad(sick: Sick) -> list[str]:
+    """What its own unit says of it."""
+    target, (said,) = sick.target, sick.troubles
+    told = [f"{target.dc} says that {target.service} fails there, since {_clock(sick.onset)}."]
+    if said.output:
+        told.append(f"{target.dc} blames {said.output}.")
+    if sick.lost:
+        told.append(f"Nothing has been heard of {target.dc} for a while: whether it still fails is not known.")
     return told
 
 

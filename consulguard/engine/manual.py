@@ -48,7 +48,10 @@ def _no(said: Commanded, text: str, incident: Incident | None = None) -> list[An
 def _failing(state: EngineState, service: str) -> Incident | None:
     """The oldest open incident in which the service has a part."""
     for incident in correlate.open_incidents(state.book):
-        if any(s.target.service == service for s in correlate.subjects(state.book, incident, state.troubles())):
+        if any(
+            s.target.service == service
+            for s in correlate.subjects(state.book, incident, state.troubles(), state.policy)
+        ):
             return incident
     return None
 

@@ -55,7 +55,7 @@ def _due(known: Plan | None, at: datetime) -> bool:
 
 def plan_one(state: EngineState, incident: Incident, at: datetime) -> list[AnyEffect]:
     """Plan one incident anew; its run starts where the guards allow it."""
-    subjects = correlate.subjects(state.book, incident, state.troubles())
+    subjects = correlate.subjects(state.book, incident, state.troubles(), state.policy)
     if (order := state.orders.get(incident.id)) is not None:
         subjects = tuple(s for s in subjects if s.target.service == order.service)
     playbooks, passed = ladder.in_charge(state, incident)

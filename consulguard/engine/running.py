@@ -50,7 +50,7 @@ def move(state: EngineState, run: Run, at: datetime) -> list[AnyEffect]:
         return []
     if run.reason == "redrive" and run.state is not RunState.UNDOING and incident.state is IncidentState.RESOLVED:
         return keep(state, runs.hold(run, at, WELL_AGAIN), (), at)
-    subjects = correlate.subjects(state.book, incident, state.troubles())
+    subjects = correlate.subjects(state.book, incident, state.troubles(), state.policy)
     run = msgspec.structs.replace(run, epoch=state.epoch)  # it may have been approved in an earlier one
     run = runs.propose(refreshed(run, subjects), incident, at)
     if run.state.over or run.intent is None:

@@ -28,6 +28,7 @@ from consulguard.events import (
     CallsMeasured,
     Commanded,
     Configured,
+    HeardOf,
     Knocked,
     Learned,
     LeaseChanged,
@@ -93,15 +94,15 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case Knocked():
             correlate.answered(state.book, event.answers, at)
             state.dirty = True
+        case HeardOf():
+            correlate.hear_of(state.book, event.unit, event.failing, lost=event.lost, at=at)
+            state.dirty = True
         case ViewChanged():
             state.view = event.view
         case Configured():
             _configure(state, event)
         case Started():
-            state.life = event.life
-            state.book.calls.clear()
-            correlate.forget_doors(state.book)
-            state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
+            _begin(state, event)
         case LeaseChanged():
             gained = event.held and not (state.lease_held and state.epoch == event.epoch)
             state.lease_held, state.epoch = event.held, event.epoch
@@ -113,6 +114,15 @@ def _take(state: EngineState, event: AnyEvent, at: datetime) -> list[AnyEffect]:
         case Commanded():
             return commands.take(state, event, at)
     return []
+
+
+def _begin(state: EngineState, event: Started) -> None:
+    """A new life knows what was journaled, and has seen nothing itself."""
+    state.life = event.life
+    state.book.calls.clear()
+    correlate.forget_doors(state.book)
+    correlate.lose_sight(state.book)
+    state.view = View(trusted=False, reasons=("Consul has not been read since the start",))
 
 
 def _configure(state: EngineState, event: Configured) -> None:

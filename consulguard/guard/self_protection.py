@@ -17,7 +17,7 @@ PLAIN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def guard(s: Situation) -> Answer:
-    return strictest((_denied(s), _our_own(s), _names(s)))
+    return strictest((_denied(s), _our_own(s), _elsewhere(s), _names(s)))
 
 
 def _denied(s: Situation) -> Answer:
@@ -39,6 +39,14 @@ def _our_own(s: Situation) -> Answer:
             if hit and target.name:
                 return deny(f"acting on {target.name} would hit {own.name}, which consulguard needs to live")
     return allow("the target is nothing we need ourselves")
+
+
+def _elsewhere(s: Situation) -> Answer:
+    """What another unit leads is that unit's to act upon, whatever we know of it."""
+    for target in _targets(s):
+        if target.name and not s.policy.ours(target):
+            return deny(f"{target.name} is in {target.dc}, which is led by itself: we do not act there")
+    return allow("the target is ours to act upon")
 
 
 def _names(s: Situation) -> Answer:

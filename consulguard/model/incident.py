@@ -52,6 +52,16 @@ class Trouble(Value, frozen=True, kw_only=True):
     zone: str = ""  # the node's, where it is known
 
 
+class Neighbour(Value, frozen=True, kw_only=True):
+    """A service of another unit that fails, as that unit says."""
+
+    target: Target
+    state: State
+    since: datetime
+    cause: Target | None = None  # the other service it is blamed on there
+    blames: str = ""  # the same in words, whatever it is; empty: itself
+
+
 # ---- correlate
 
 

@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 PATIENCE_S = 120.0
-TTL = "6s"
+TTL = "8s"
 UNITS = ("dc1", "dc2")
 MATCH = {"role": "root_cause", "scope": "instance", "states": ["critical"], "for": "1s"}
 
@@ -88,21 +88,21 @@ class Fleet:
         for unit in UNITS:
             await self.until(f"{unit} is settled", lambda unit=unit: self.settled(unit))
 
-    async def led_as_the_ring_says(self) -> dict[str, Any]:
-        """By ``consulguard shards``, once it is so."""
+    async def led_as_the_ring_says(self) -> None:
+        """Once it is so by the metrics, so says ``consulguard shards``."""
 
-        async def look() -> dict[str, Any]:
-            told: dict[str, Any] = await self.bots[self.home["dc1"]].ask("shards")
-            return told
+        async def look() -> list[dict[str, float]]:
+            return [await self.metrics(self.home[unit]) for unit in UNITS]
 
-        def so(told: dict[str, Any]) -> bool:
-            led = {u["datacenter"]: (u["owner"], u["holder"], bool(u["epoch"])) for u in told["units"]}
-            return led == {unit: (who, who, True) for unit, who in self.home.items()}
-
+        wanted = [{unit: float(unit == mine) for unit in UNITS} for mine in UNITS]
         try:
-            return await eventually(look, so, within_s=PATIENCE_S)
+            await eventually(look, lambda leads: leads == wanted, within_s=PATIENCE_S)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.said()}") from None
+        told = await self.bots[self.home["dc1"]].ask("shards")
+        led = {u["datacenter"]: (u["owner"], u["holder"], u["epoch"]) for u in told["units"]}
+        assert led == {unit: (who, who, self.epochs(unit)[-1]) for unit, who in self.home.items()}
+        assert {m["name"]: m["owns"] for m in told["members"]} == {who: [unit] for unit, who in self.home.items()}
 
     async def until(self, what: str, look: Any) -> None:
         async def once() -> Any:
@@ -129,9 +129,12 @@ class Fleet:
 
     async def metrics(self, which: str) -> dict[str, float]:
         """Unit -> whether this replica leads it."""
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{self.ports[which]}/metrics") as answer:
+        url = f"http://127.0.0.1:{self.ports[which]}/metrics"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
                 lines = (await answer.text()).splitlines()
+        except aiohttp.ClientError:  # it is about to listen
+            return {}
         leads = [line for line in lines if line.startswith("consulguard_is_leader{")]
         return {line.split('unit="')[1].split('"')[0]: float(line.split()[-1]) for line in leads}
 
@@ -197,4 +200,33 @@ async def test_a_unit_moves_when_its_owner_dies_and_back_when_it_returns(fleet: 
     assert await fleet.metrics(heir) == {"dc1": 1.0, "dc2": 0.0}
     assert fleet.epochs("dc2") == sorted(set(fleet.epochs("dc2")))
     assert fleet.epochs("dc1") == before["dc1"]
+    assert len(fleet.effects()) == 1
+
+
+async def test_a_root_cause_in_the_other_datacenter_is_found_and_left_to_its_own(fleet: Fleet) -> None:
+    """dc1's web calls dc2's service. Its unit names that one, and does nothing; dc2's repairs it."""
+    name, web = f"{fleet.name}-dc2", f"{fleet.name}-dc1"
+    calls = [{"DestinationName": name, "Datacenter": "dc2", "LocalBindPort": 1}]
+    sidecar = {"Port": 2, "Proxy": {"Upstreams": calls}, "Checks": []}
+    await fleet.datacenters.register("dc1", web, Connect={"SidecarService": sidecar})
+    await fleet.start()
+    await fleet.datacenters.fail("dc2", name)
+    await fleet.until("dc2 has repaired its own", fleet.effects)
+
+    def heard() -> bool:
+        return any(event.body.get("failing") for event in fleet.record("dc1").events("HeardOf"))
+
+    def blamed() -> bool:
+        told = [m for m in fleet.record("dc1").messages.values() if "incident" in m]
+        return any(m["incident"]["root"]["name"] == name for m in told)
+
+    await fleet.until("dc1 has heard of it", heard)
+    await fleet.datacenters.fail("dc1", web)
+    await fleet.until("dc1 blames dc2's service", blamed)
+    told = await fleet.bots[fleet.home["dc1"]].ask("incident", "list", "--datacenter", "dc1")
+    [incident] = [i for i in told["incidents"] if i["root"]["name"] == name]
+    assert incident["root"]["datacenter"] == "dc2"
+    assert (web, "affected") in {(m["name"], m["role"]) for m in incident["members"]}
+    assert f"dc2 says that {name} fails there" in incident["why"][0]
+    assert fleet.record("dc1").attempts == []
     assert len(fleet.effects()) == 1

@@ -131,6 +131,15 @@ SEEING: tuple[Row, ...] = (
     Row("an instance on a server's node", policy(deny_nodes=("n1",)), "self_protection", ALLOW),
     Row("our own instance", {"policy": {"own_targets": (PAY,)}}, "self_protection", DENY, "needs to live"),
     Row("our own service", {"policy": {"own_targets": (SVC,)}}, "self_protection", DENY, "would hit pay-api"),
+    Row(
+        "of another datacenter's unit",
+        {"policy": {"datacenter": "dc2", "partition": "default"}},
+        "self_protection",
+        DENY,
+        "pay-1 is in dc1, which is led by itself",
+    ),
+    Row("of our unit", {"policy": {"datacenter": "dc1", "partition": "default"}}, "self_protection", ALLOW),
+    Row("where there are no units", {"policy": {"datacenter": "dc2"}}, "self_protection", ALLOW),
     Row("another instance on our own node", {"policy": {"own_targets": (N1,)}}, "self_protection", ALLOW),
     Row(
         "the node our instance is on",
