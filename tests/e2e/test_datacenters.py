@@ -207,7 +207,8 @@ async def test_a_root_cause_in_the_other_datacenter_is_found_and_left_to_its_own
     """dc1's web calls dc2's service. Its unit names that one, and does nothing; dc2's repairs it."""
     name, web = f"{fleet.name}-dc2", f"{fleet.name}-dc1"
     calls = [{"DestinationName": name, "Datacenter": "dc2", "LocalBindPort": 1}]
-    sidecar = {"Port": 2, "Proxy": {"Upstreams": calls}, "Checks": []}
+    alias = {"Name": "alias", "AliasService": web}  # without a check of its own it would be asked by TCP
+    sidecar = {"Port": 2, "Proxy": {"Upstreams": calls}, "Checks": [alias]}
     await fleet.datacenters.register("dc1", web, Connect={"SidecarService": sidecar})
     await fleet.start()
     await fleet.datacenters.fail("dc2", name)
