@@ -74,27 +74,29 @@ class Reloader:
                 async with asyncio.timeout(self._loaded.config.playbooks.reload):
                     await self._asked.wait()
             waiting, self._waiting = self._waiting, []
-            await self._look(forced=self._asked.is_set())
+            stale = await self._look(forced=self._asked.is_set())
             for answer in waiting:
                 if not answer.done():
-                    answer.set_result(self._given.stale)
+                    answer.set_result(stale)
 
-    async def _look(self, *, forced: bool) -> None:
+    async def _look(self, *, forced: bool) -> str:
+        """Why the files are not what is in force, or will be; empty when they are."""
         self._asked.clear()
         if self._renewal is not None and await self._renewal.look(forced=forced):
-            return
+            return ""  # a new life reads them all
         wrong = self._renewal.wrong if self._renewal is not None else ""
         seen = await asyncio.to_thread(fingerprint, settings.playbook_dir(self._loaded))
         if (seen, wrong) == (self._print, self._wrong) and not forced:
-            return
+            return self._given.stale
         self._wrong = wrong
         given = await asyncio.to_thread(self._read)
         self._print = seen
         if (given.playbooks, given.stale) == (self._given.playbooks, self._given.stale):
-            return
+            return given.stale
         self._given = given
         log.info("playbooks_changed", playbooks=len(given.playbooks), stale=given.stale)
         await self._tell(given)
+        return given.stale
 
     def _read(self) -> Configured:
         at = self._clock.now()

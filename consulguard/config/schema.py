@@ -201,7 +201,7 @@ class HttpHost(Section):
     private: bool = Field(False, description="Whether the name may resolve to a private or loopback address.")
     headers_file: SecretFile = Field(
         "",
-        description="File of 'Name: value' lines sent with each request, never shown. Read again as it changes.",
+        description="File of 'Name: value' lines sent along, never shown; read again when it changes.",
     )
 
 
