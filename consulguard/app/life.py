@@ -20,9 +20,11 @@ from consulguard.app.service import Service, doors, drained, refuse_unusable, st
 from consulguard.app.turns import Place, Replica, Turn, beside, first_of
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, units
+from consulguard.config.secrets import open_to_all
 from consulguard.errors import StoreFull, StoreUnavailable
 from consulguard.serve import Sights
 
+log = structlog.get_logger("consulguard.app")
 UNWRITTEN = "the journal could not be written for a while"
 UNWRITABLE = "nothing can be done while the journal cannot be written: {}"
 STANDBY = "another replica leads: say it there, or in Slack"
@@ -36,6 +38,8 @@ def serve(loaded: Loaded, *, once: bool = False, within_s: float | None = None) 
     """
     following: Loaded | None = loaded
     while following is not None:
+        for told in open_to_all(following):
+            log.warning("secret_is_open", reason=told)
         following = _life(following, once=once, within_s=within_s)
 
 

@@ -19,7 +19,7 @@ RULES = {
 
 
 class Finding(Value, frozen=True, kw_only=True):
-    area: str  # config, playbooks, consul, prometheus, slack
+    area: str  # config, playbooks, secrets, consul, prometheus, kubernetes, slack, receivers
     ok: bool
     text: str
 

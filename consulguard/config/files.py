@@ -41,8 +41,23 @@ def read_text(path: Path, what: str, *, max_bytes: int = MAX_BYTES, anybodys: bo
 
 
 def read_secret(path: Path, what: str) -> str:
-    """The text of a file that holds a secret. No message ever repeats what stands in it."""
-    return read_text(path, what, max_bytes=SECRET_BYTES)
+    """The text of a file that holds a secret, which its group may not write. No message repeats what is in it."""
+    text = read_text(path, what, max_bytes=SECRET_BYTES)
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # it is being replaced: the next one is read in its turn
+        return text
+    if stat.S_ISREG(mode) and mode & stat.S_IWGRP:
+        raise UnsafeFile(f"its group may write {what}; run: chmod g-w {path}", where=str(path))
+    return text
+
+
+def anybody_reads(path: Path) -> bool:
+    """Whether every user of this machine may read the file."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 class HeadersFile(Mapping[str, str]):

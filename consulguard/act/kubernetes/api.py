@@ -70,7 +70,13 @@ class _WriteOnce:
 @asynccontextmanager
 async def cluster(ctx: ActContext) -> AsyncIterator[Kube]:
     """A connection for one action. ActionRefused when the configuration cannot be used."""
-    settings = ctx.settings.kubernetes
+    async with connected(ctx.settings.kubernetes) as kube:
+        yield kube
+
+
+@asynccontextmanager
+async def connected(settings: KubeSettings) -> AsyncIterator[Kube]:
+    """A connection that writes once at most. ActionRefused when the configuration cannot be used."""
     # The library defines hundreds of classes: it is loaded when first needed, and the loop goes on meanwhile.
     library = await asyncio.to_thread(importlib.import_module, "kubernetes_asyncio.client")
     client = library.ApiClient(await _configuration(library, settings))
@@ -158,6 +164,17 @@ class Kube:
         except msgspec.MsgspecError as error:
             raise NotSent(f"nothing was changed: Kubernetes' answer is not understood: {error}") from error
 
+    async def rules(self, namespace: str) -> tuple[Rule, ...]:
+        """What our account may do there, and to what is in no namespace. A question: it changes nothing."""
+        ref = Ref("authorization.k8s.io/v1", "selfsubjectrulesreviews", "")
+        try:
+            status, body = await self._ask("POST", ref, body={"spec": {"namespace": namespace}})
+            if status != 201:
+                raise ActionRefused(_forbidden("create", ref, status, body))
+            return msgspec.json.decode(body, type=_Review).status.resource_rules
+        except (TimeoutError, aiohttp.ClientError, OSError, msgspec.MsgspecError) as error:
+            raise NotSent(f"Kubernetes does not answer: {_words(error)}") from error
+
     async def patch(self, ref: Ref, body: JsonObject, intent: Intent, ctx: ActContext) -> JsonObject | Ending:
         """Change the object if it still is as it was read: ``body`` must hold its resourceVersion."""
         return await self._write("PATCH", ref, body, intent, ctx)
@@ -208,6 +225,23 @@ class _ListMeta(msgspec.Struct, rename={"continue_": "continue"}):
 class _List(msgspec.Struct, Generic[T]):
     items: list[T] | None = None
     metadata: _ListMeta = msgspec.field(default_factory=_ListMeta)
+
+
+class Rule(msgspec.Struct, rename="camel"):
+    """One rule of RBAC. With names it is for these objects alone."""
+
+    verbs: tuple[str, ...] = ()
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    resource_names: tuple[str, ...] = ()
+
+
+class _Rules(msgspec.Struct, rename="camel"):
+    resource_rules: tuple[Rule, ...] = ()
+
+
+class _Review(msgspec.Struct):
+    status: _Rules
 
 
 class _Said(msgspec.Struct):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from consulguard.config.files import MAX_BYTES, UnsafeFile, check, read_text, yaml_files
+from consulguard.config.files import MAX_BYTES, UnsafeFile, check, read_secret, read_text, yaml_files
 from consulguard.errors import ConfigError
 
 
@@ -132,3 +132,21 @@ class TestPlaybookFolder:
         assert "does not exist" in refused(yaml_files, tmp_path / "none")
         (tmp_path / "file").touch()
         assert "does not exist" in refused(yaml_files, tmp_path / "file")
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o444, 0o600, 0o640, 0o644])
+def test_a_secret_may_be_readable_for_others(tmp_path, mode):
+    path = tmp_path / "s"
+    path.write_text("x")
+    path.chmod(mode)
+    assert read_secret(path, "the token file") == "x"
+
+
+@pytest.mark.parametrize(("mode", "who"), [(0o660, "g-w"), (0o620, "g-w"), (0o602, "o-w"), (0o666, "o-w")])
+def test_a_secret_that_others_may_write_is_refused(tmp_path, mode, who):
+    path = tmp_path / "s"
+    path.write_text("s3cret")
+    path.chmod(mode)
+    with pytest.raises(UnsafeFile, match=f"the token file; run: chmod {who} {path}") as caught:
+        read_secret(path, "the token file")
+    assert "s3cret" not in str(caught.value)
