@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,3 +84,33 @@ def rules(kube: RealKube) -> dict[str, set[str]]:
             for resource in rule["resources"]:
                 found.setdefault(f"{group}/{resource}" if group else resource, set()).update(rule["verbs"])
     return found
+
+
+def test_the_guides_two_commands(real_kube: RealKube) -> None:
+    """From nothing to two replicas, as the page says it; what a kubelet would then find is there."""
+    lines = (support.ROOT / "docs/kubernetes.md").read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if "replicaCount=2" in line)
+    install, secret = shlex.split(lines[first]), shlex.split(lines[first + 1])
+    assert install[:4] == ["helm", "install", "consulguard", "helm/consulguard"]
+    assert secret[:7] == ["kubectl", "-n", "consulguard", "create", "secret", "generic", "consulguard-secrets"]
+    env = {"KUBECONFIG": real_kube.kubeconfig()}
+    done = support.helm(*install[1:3], str(support.CHART), *install[4:], env=env)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert "waits for these Secrets in the namespace consulguard: consulguard-secrets." in done.stdout
+        given = dict(part.removeprefix("--from-literal=").split("=", 1) for part in secret[7:])
+        body = {"metadata": {"name": secret[6]}, "stringData": given}
+        made = real_kube.send("POST", "/api/v1/namespaces/consulguard/secrets", body)
+
+        deployed = real_kube.get("/apis/apps/v1/namespaces/consulguard/deployments/consulguard")["spec"]
+        pod = deployed["template"]["spec"]
+        assert deployed["replicas"] == 2
+        wanted = {v["name"]: v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v}
+        assert wanted == {"consul": secret[6], "postgresql": secret[6]}
+        at = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        config = real_kube.get("/api/v1/namespaces/consulguard/configmaps/consulguard")["data"]["consulguard.yaml"]
+        for volume, key in (("consul", "token"), ("postgresql", "dsn")):
+            assert f"{at[volume]}/{key}" in config
+            assert key in made["data"]
+    finally:
+        support.helm("uninstall", "consulguard", "--namespace", "consulguard", env=env)
