@@ -29,7 +29,7 @@ from bench.measure import percentile, table, verdict
 
 GOALS = {"consul": 45.0, "kubernetes": 20.0, "zookeeper": 15.0}
 HAND_OVER_S = 2.0
-STOOD_BY_S = 15.0  # a process that has just begun is still busy with its libraries
+STOOD_BY_S = 30.0  # a process that has just begun is still busy with its libraries
 RENEWALS_S = 5.0  # a kill comes within so long: at least one renewal of every backend
 PAIRS = {"tiny": 1, "small": 6, "large": 12}  # of each backend
 ROUNDS = {"tiny": 1, "small": 5, "large": 10}  # crashes, and hand-overs, of each pair

@@ -2,8 +2,8 @@
 
 Pairs of real daemons, each with a Consul, a database, a fenced target and a Slack twin of its own. One more
 service fails every few seconds; a repair makes it pass. Meanwhile the leader is ended by SIGTERM and started
-again, over and over; after that it is killed, over and over, with a lease of 4 s, so that it does not take all
-day. In the end every failure must have been repaired once, and what the outbox holds must stand in Slack, once.
+again, over and over; after that it is killed, over and over. In the end every failure must have been repaired
+once, and what the outbox holds must stand in Slack, once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from bench.measure import percentile, table, verdict
 RESTARTS = {"tiny": 4, "small": 50, "large": 200}
 KILLS = 0.2  # of the restarts, once more
 PAIRS = 2
-TTL = "4s"
 FAILS_EVERY_S = 3.0  # one after the other: people are told one message a second
 SERVICES_EACH = 4  # that may fail while one restart is made
 REST_S = 1.0  # between two ends of a leader
@@ -55,7 +54,7 @@ async def measure(restarts: int, pairs: int) -> list[Found]:
 
 async def _pair(postgres: RealPostgres, name: str, restarts: int) -> Found:
     kills = max(1, round(restarts * KILLS))
-    async with rolling(postgres, name, SERVICES_EACH * (restarts + 3 * kills), ttl=TTL) as stage:
+    async with rolling(postgres, name, SERVICES_EACH * (restarts + 5 * kills)) as stage:
         load = asyncio.create_task(stage.load(FAILS_EVERY_S))
         took: list[list[float]] = [[], []]
         for ends, number, end in ((took[0], restarts, stage.restart), (took[1], kills, stage.kill)):
@@ -88,7 +87,7 @@ def report(found: Sequence[Found]) -> str:
     ends = len(restarts) + len(kills)
     rows = [
         ("rolling restarts, hand-over p50 / worst", f"{len(restarts)}, {_spread(restarts)}", "", ""),
-        (f"kills, fail-over with a lease of {TTL}", f"{len(kills)}, {_spread(kills)}", "", ""),
+        ("kills, fail-over p50 / worst", f"{len(kills)}, {_spread(kills)}", "", ""),
         ("failures repaired, once", f"{repaired} of {failures}", "all", verdict(repaired == failures)),
         ("repaired twice", str(twice), "0", verdict(twice == 0)),
         ("requests of an older epoch at the target", str(sum(one.stale for one in found)), "", ""),

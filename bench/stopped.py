@@ -96,7 +96,7 @@ async def _pair(postgres: RealPostgres, number: int, starts: asyncio.Semaphore, 
                 while work.queue:
                     await work.one(made)
                 return
-        except AssertionError as error:
+        except (AssertionError, OSError) as error:
             print(f"  pair {number} begins again: {error}", file=sys.stderr, flush=True)
 
 

@@ -59,6 +59,7 @@ class Stopping:
         self._services = 0
         self._done_at: dict[str, float] = {}
         self._died = False
+        self._old = ""  # who led when the present run began
         self.stood = False  # in the present run, the leader has been stopped
 
     async def effect(self, name: str) -> None:
@@ -80,7 +81,7 @@ class Stopping:
         name, before = f"s-{self._services}", len(self.target.asked)
         await self.pair.register(f"s-{self._services + AHEAD}")
         await self._until("a leader", self._led)
-        old, epoch = self._leader() or "", self.pair.epochs()[-1]
+        old, epoch = self._old, self.pair.epochs()[-1]
         if wire:
             self.target.delay_next()
         await self.pair.fail(name)
@@ -150,7 +151,8 @@ class Stopping:
 
     def _led(self) -> bool:
         self._begin_again()
-        return self._leader() is not None and self._settled()
+        self._old = self._leader() or ""
+        return bool(self._old) and self._settled()
 
     def _settled(self) -> bool:
         """In the newest life of the one that leads."""
