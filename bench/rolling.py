@@ -20,10 +20,10 @@ from bench.measure import percentile, table, verdict
 
 RESTARTS = {"tiny": 4, "small": 50, "large": 200}
 KILLS = 0.2  # of the restarts, once more
-PAIRS = 2
+PAIRS = 5
 FAILS_EVERY_S = 3.0  # one after the other: people are told one message a second
 SERVICES_EACH = 4  # that may fail while one restart is made
-REST_S = 1.0  # between two ends of a leader
+REST_S = 4.0  # from the moment a leader may act to its end
 
 
 @dataclass(frozen=True)

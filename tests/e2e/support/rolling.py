@@ -22,7 +22,7 @@ from tests.support.postgresql import RealPostgres
 from tests.support.waiting import eventually
 
 DRAIN_S = 300.0
-AT_ONCE = 6  # more that fail by themselves would be a cause nobody sees, and left alone
+AT_ONCE = 2  # more that fail by themselves look like one cause that nobody sees, and are left alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +66,16 @@ class Rolling:
             await asyncio.sleep(every_s)
 
     async def restart(self) -> float:
-        return await self.roles.end_of_leader(signal.SIGTERM)
+        return await self._ended(signal.SIGTERM)
 
     async def kill(self) -> float:
-        return await self.roles.end_of_leader(signal.SIGKILL)
+        return await self._ended(signal.SIGKILL)
+
+    async def _ended(self, how: signal.Signals) -> float:
+        """Seconds until another led; returns when that one may act."""
+        took = await self.roles.end_of_leader(how)
+        await self.roles.acts()
+        return took
 
     async def repaired(self) -> None:
         """All that failed."""
