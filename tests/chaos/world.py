@@ -95,8 +95,8 @@ class World:
             for service in self.services:
                 await self._register(service)
                 stack.push_async_callback(self.servers.call, "PUT", f"/v1/agent/service/deregister/{service}")
-            tasks = asyncio.gather(onlooker.watch(self.notes, self._look), self._supervise())
-            stack.push_async_callback(_end, tasks)
+            self._tasks = asyncio.gather(onlooker.watch(self.notes, self._look), self._supervise())
+            stack.push_async_callback(_end, self._tasks)
             self._stack = stack.pop_all()
         return self
 
@@ -109,7 +109,7 @@ class World:
 
     async def replica(self, name: str, *, clock: bool = False) -> Replica:
         """Made, not started. ``clock``: with a wall clock of its own."""
-        made = self.replicas[name] = Replica(name, self.folder / name, self.notes)
+        made = Replica(name, self.folder / name, self.notes)
         made.ways["consul"] = [await self._way(self.servers.consul)]
         made.ways["postgres"] = [await self._way(_place(self.dsn))]
         made.ways["zookeeper"] = [await self._way(f"tcp://{host}") for host in self.servers.zookeeper]
@@ -119,6 +119,7 @@ class World:
             made.env = made.wall.env
         made.bot = Bot(made.folder, made.ways["consul"][0].address, *self._books(), **self._sections(made))
         made.bot.forked = not clock
+        self.replicas[name] = made  # supervised from now on
         return made
 
     async def start(self, name: str, failpoint: str = "", *, clock: bool = False) -> Replica:
@@ -205,6 +206,8 @@ class World:
 
     async def until(self, what: str, look: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
         async def once() -> Any:
+            if self._tasks.done():
+                self._tasks.result()  # what ended them
             return await asyncio.to_thread(look)
 
         try:
