@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import structlog
@@ -24,7 +24,6 @@ from consulguard.app.lanes import Lanes
 from consulguard.app.looking import with_query
 from consulguard.app.neighbours import NeighbourWatch
 from consulguard.app.past import JOURNAL, Fold, Step
-from consulguard.app.tracing import Turned
 from consulguard.clock import Clock
 from consulguard.coordinate import Lease, Lock
 from consulguard.engine import EngineState, step
@@ -53,6 +52,9 @@ from consulguard.events import (
 from consulguard.journal import Draft, Store
 from consulguard.model import Message, Neighbour, Outcome
 from consulguard.watch import Watcher
+
+if TYPE_CHECKING:
+    from consulguard.app.tracing import Turned  # metrics with it: too heavy for verbs that only read
 
 INBOX = 10_000
 IDLE_S = 5.0  # a turn in which nothing has come: Consul may be away, the loop is not
