@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from consulguard.access import AccessPolicy
@@ -21,8 +22,10 @@ from consulguard.errors import ConfigError, PlaybookError
 from consulguard.model import Mode, Playbook
 from consulguard.plan import parse
 from consulguard.policy import Budget, CorrelatePolicy, GuardPolicy, HealthPolicy, Policy, ProbePolicy
-from consulguard.serve import TraceSettings
 from consulguard.watch import WatchSettings
+
+if TYPE_CHECKING:
+    from consulguard.serve import TraceSettings  # metrics with it: too heavy for verbs that only read
 
 SOCKET_BYTES = 107  # what Linux allows
 
@@ -283,6 +286,8 @@ def traces(loaded: Loaded) -> TraceSettings | None:
     given = loaded.config.tracing
     if not given.enabled:
         return None
+    from consulguard.serve import TraceSettings
+
     headers = _headers(loaded, given.headers_file)
     theirs = any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("HEADERS", "TRACES_HEADERS"))
     return TraceSettings(
