@@ -158,12 +158,14 @@ class Replica:
         warm = Fold()
         make_folder(self._loaded)
         registry.load_all(registry.ACTIONS)  # while there is time: whoever takes over has none
-        async with waiting(), beside(self._follow(warm)):
-            await first_of(self._lease.gain(self._place.ours), stop.wait())
-        if stop.is_set():
-            yield None
-            return
-        async with self._lease.kept():
+        async with contextlib.AsyncExitStack() as leading:
+            async with waiting(), beside(self._follow(warm)):
+                await first_of(self._lease.gain(self._place.ours), stop.wait())
+                if not stop.is_set():  # renewed from now on, whatever else takes its time
+                    await leading.enter_async_context(self._lease.kept())
+            if stop.is_set():
+                yield None
+                return
             yield Turn(lease=self._lease, warm=warm, known=await self._known(warm), place=self._place)
 
     @contextlib.asynccontextmanager
@@ -196,7 +198,7 @@ class Replica:
             except (StoreUnavailable, StoreCorrupt, ConfigError) as error:
                 log.warning("journal_not_followed", reason=str(error))
             finally:
-                await reader.close()
+                reader.abandon()
             await asyncio.sleep(AGAIN_S)
 
     async def _known(self, warm: Fold) -> tuple[Mark, ...]:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class BaseSession(ABC):
-    """Not thread-safe: every method but ``path`` and ``behind`` belongs on the store's thread.
+    """Not thread-safe: every method but ``path``, ``behind`` and ``break_off`` belongs on the store's thread.
 
     ``path``: where the mark lies beside, and for SQLite the journal itself. ``said``: the errors of the database.
     """
@@ -52,6 +52,10 @@ class BaseSession(ABC):
     @abstractmethod
     def abandon(self) -> None:
         """Let go of everything, whatever its state."""
+
+    @abstractmethod
+    def break_off(self) -> None:
+        """Whatever waits for the database ends in an error. From any thread."""
 
     @abstractmethod
     def integrity(self, con: Tables) -> str:

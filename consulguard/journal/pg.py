@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import Any, cast
 
@@ -98,6 +98,12 @@ def connect(dsn: str, schema: str, *, readonly: bool) -> psycopg.Connection[Any]
         con.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
         undo.pop_all()
     return con
+
+
+def break_off(con: psycopg.Connection[Any]) -> None:
+    """End the connection under whoever waits for its answer, on whatever thread."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(con.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 def prepare(con: psycopg.Connection[Any], schema: str) -> None:

@@ -74,6 +74,11 @@ class PostgresSession(BaseSession):
         self._drop_connection()
         self._marked = self._last = (0, chain.GENESIS)
 
+    def break_off(self) -> None:
+        con = self._con
+        if con is not None:
+            pg.break_off(_own(con))
+
     def integrity(self, con: Tables) -> str:
         """PostgreSQL's pages have checksums of their own where the cluster was made with them."""
         return ""

@@ -57,6 +57,9 @@ class Session(BaseSession):
         self._lock.release()
         self._marked = self._last = (0, chain.GENESIS)
 
+    def break_off(self) -> None:
+        """Nothing waits for a file for long."""
+
     def integrity(self, con: Tables) -> str:
         return db.integrity(_own(con))
 

@@ -66,6 +66,10 @@ class Store(Protocol):
 
     async def close(self) -> None: ...
 
+    def abandon(self) -> None:
+        """Let go of it without waiting, also for what is being read: for who only reads."""
+        ...
+
     async def append(self, drafts: Sequence[Draft], outbox: Sequence[Message] = ()) -> int:
         """Write all of it in one commit; returns the last entry's sequence number.
 

@@ -75,6 +75,12 @@ class ThreadedStore:
         finally:
             thread.shutdown(wait=False)
 
+    def abandon(self) -> None:
+        """Let go at once. What is under way on the thread comes to nothing."""
+        if self._thread is not None:
+            self._session.break_off()
+            self._give_up(self._thread)
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self
