@@ -41,6 +41,7 @@ class KubernetesLock(Lock):
         self._identity = f"{name}_{secrets.token_hex(4)}"
         self._clock = clock
         self._lease: Any = None  # as it was last read or written; ours while we hold it
+        self._taking = False  # whether the object may say that it is ours
         self._seen = ("", 0.0)  # another's version, and when we first saw it
 
     async def take(self) -> int | None:
@@ -48,11 +49,15 @@ class KubernetesLock(Lock):
         if lease is None:
             if self._seen[0] and not self._unchanged(GONE, self.valid_s):
                 return None  # deleted under its holder, who goes on until the next renewal
-            return _epoch(await self._write(self._fresh(), create=True))
+            return await self._take(self._fresh(), create=True)
         holder = lease.spec.holder_identity if lease.spec else None
         if holder and holder != self._identity and not self._over(lease):
             return None
-        return _epoch(await self._write(self._taken(lease)))
+        return await self._take(self._taken(lease))
+
+    async def _take(self, lease: Any, *, create: bool = False) -> int | None:
+        self._taking = True
+        return _epoch(await self._write(lease, create=create))
 
     async def renew(self) -> None:
         lease = self._lease
@@ -68,11 +73,14 @@ class KubernetesLock(Lock):
             raise LeaseUnavailable("somebody else has written the Lease: it is read again")
 
     async def release(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None and lease.spec.holder_identity == self._identity:
+        """A renewal that was broken off may have been written, or be so yet: then it is read again."""
+        if not self._taking:
+            return
+        lease = self._lease or await self._read()
+        while lease is not None and lease.spec.holder_identity == self._identity:
             lease.spec.holder_identity = ""
-            await self._write(lease)
-            self._lease = None
+            lease = None if await self._write(lease) is not None else await self._read()
+        self._lease, self._taking = None, False
 
     async def wait(self) -> None:
         await asyncio.sleep(AGAIN_S)

@@ -124,6 +124,18 @@ async def test_nobody_has_it_before_the_holder_knows_that_it_was_taken_away(site
         assert not holder.sends()
 
 
+async def test_it_is_released_in_the_middle_of_a_renewal(site: Site) -> None:
+    """As when we are asked to end: the next one need not wait."""
+    holder, heir = await site.candidate("a"), await site.candidate("b")
+    await gained(holder)
+    renewal = asyncio.create_task(holder.lock.renew(), name="renewal")
+    await asyncio.sleep(0)
+    renewal.cancel()
+    await asyncio.gather(renewal, return_exceptions=True)
+    await holder.release()
+    assert await heir.lock.take() is not None
+
+
 async def test_the_epoch_must_rise_above_the_journals(site: Site) -> None:
     lease = await site.candidate("a")
     epoch = await gained(lease)
