@@ -75,6 +75,8 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
             once=once,
         )
         found = units.views(loaded)
+        for view in found:  # before anybody waits for a turn
+            refuse_unusable(view, clock)
         if found[0] is loaded:
             await _live(process, loaded, Place())
         else:
@@ -84,8 +86,6 @@ async def run(loaded: Loaded, *, once: bool = False, dead_man: DeadMan | None = 
 
 async def _live_together(process: _Process, loaded: Loaded, found: tuple[Loaded, ...]) -> None:
     """Each unit has a life of its own; what ends one of them for good ends the process."""
-    for view in found:
-        refuse_unusable(view, process.clock)
     async with shards.places(loaded, found, process.clock) as (member, places):
         lives = [_live(process, view, place) for view, place in zip(found, places, strict=True)]
         await shards.together(process.asked.stop, member(process.asked.stop), *lives)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import structlog
 
 from consulguard.app import service
+from consulguard.app.reload import fingerprint
 from consulguard.clock import Clock
-from consulguard.config import Loaded, units
+from consulguard.config import Loaded, settings, units
 from consulguard.errors import ConfigError
 
 log = structlog.get_logger("consulguard.reload")
@@ -41,7 +42,11 @@ class Renewal:
         return self.wrong
 
     async def run(self) -> None:
-        """Look now and then, until cancelled: for who leads nothing and has no ``Reloader``."""
+        """Look now and then, until cancelled: for who leads nothing and has no ``Reloader``.
+
+        Whoever waits to lead needs playbooks that can be used: these are looked at as well.
+        """
+        seen: object = None
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._loaded.config.playbooks.reload):
@@ -49,6 +54,10 @@ class Renewal:
             forced = self._asked.is_set()
             self._asked.clear()
             await self.look(forced=forced)
+            now = await asyncio.to_thread(fingerprint, settings.playbook_dir(self._loaded))
+            if now != seen or self.wrong:
+                seen = now
+                await self._try_all()
 
     async def look(self, *, forced: bool) -> bool:
         """Whether this life is to end for another configuration. ``wrong`` says why it is not, if it should."""
@@ -69,14 +78,24 @@ class Renewal:
         self._renew(again)
         return True
 
+    async def _try_all(self) -> None:
+        """Whether the files as they are would be led by."""
+        try:
+            await asyncio.to_thread(lambda: self._usable(self._loaded.again()))
+        except ConfigError as error:
+            self.wrong = str(error)
+        else:
+            self.wrong = ""
+
     def _prepared(self) -> Loaded | None:
         """None: it says what is in force. Raises ConfigError for anything a start would refuse."""
         again = self._loaded.again()
-        if again.config == self._loaded.config:
-            return None
-        for view in units.views(again):
+        return None if again.config == self._loaded.config else self._usable(again)
+
+    def _usable(self, loaded: Loaded) -> Loaded:
+        for view in units.views(loaded):
             service.refuse_unusable(view, self._clock)
-        return again
+        return loaded
 
 
 def _stamp(loaded: Loaded) -> tuple[int, int, int] | None:

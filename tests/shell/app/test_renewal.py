@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from consulguard.app.renewal import Renewal
 from consulguard.clock import SystemClock
 from consulguard.config import Loaded, load
+
+from tests.support.waiting import eventually
 
 SOUND = "mode: observe\nplaybooks: {allow_empty: true, dir: playbooks}\n"
 
@@ -70,6 +73,22 @@ async def test_the_file_is_gone_for_a_moment(place: Place) -> None:
     assert not await place.renewal.look(forced=False)
     assert "c.yaml" in place.renewal.wrong
     assert await place.now(SOUND.replace("observe", "auto")) == (["auto"], "")
+
+
+async def test_who_waits_to_lead_looks_at_the_playbooks_as_well(place: Place) -> None:
+    async def wrong() -> str:
+        place.renewal.now()
+        return place.renewal.wrong
+
+    looking = asyncio.create_task(place.renewal.run())
+    playbook = place.file.parent / "playbooks" / "broken.yaml"
+    playbook.write_text("id: [\n")
+    await eventually(wrong, lambda said: "broken.yaml" in said)
+    playbook.unlink()
+    await eventually(wrong, lambda said: not said)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert place.lived == []
 
 
 async def test_asked_from_outside(place: Place) -> None:
