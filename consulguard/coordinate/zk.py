@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import KazooException, SessionExpiredError
+from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from consulguard.coordinate.lease import ANSWER_S
-from consulguard.errors import LeaseLost, LeaseUnavailable
+from consulguard.errors import LeaseUnavailable
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Session:
         self._client: KazooClient | None = None
 
     async def call(self, work: Callable[[KazooClient], T]) -> T:
-        """``work`` on a thread. Raises LeaseLost when the session has expired, LeaseUnavailable."""
+        """``work`` on a thread. Raises LeaseUnavailable, also when the session has expired: the next is new."""
         return await asyncio.to_thread(self._bounded, work)
 
     async def close(self) -> None:
@@ -52,8 +52,6 @@ class Session:
     def _bounded(self, work: Callable[[KazooClient], T]) -> T:
         try:
             return work(self._connected())
-        except SessionExpiredError:
-            raise LeaseLost("our session in ZooKeeper has expired") from None
         except (KazooException, KazooTimeoutError) as error:
             raise LeaseUnavailable(f"ZooKeeper: {error or type(error).__name__}") from error
 

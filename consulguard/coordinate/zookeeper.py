@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 
 from kazoo.client import KazooClient, KazooState
-from kazoo.exceptions import NodeExistsError, NoNodeError
+from kazoo.exceptions import NodeExistsError, NoNodeError, SessionExpiredError
 from kazoo.protocol.states import EventType, WatchedEvent
 
 from consulguard.clock import Clock
@@ -107,6 +107,8 @@ class ZookeeperLock(Lock):
             answered(client.set_async(self._path, self._name))
         except NoNodeError:
             raise LeaseLost(GONE) from None
+        except SessionExpiredError:
+            raise LeaseLost("our session in ZooKeeper has expired") from None
         stat = answered(client.exists_async(self._path, watch=self._changed))  # a watch is good for one change
         if not self._session.owns(stat):
             raise LeaseLost("the lock's node in ZooKeeper belongs to another session")

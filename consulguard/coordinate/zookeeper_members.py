@@ -12,7 +12,6 @@ from consulguard.coordinate.lease import LeaseSettings
 from consulguard.coordinate.members import Alive, Members, leave_soon, read, written
 from consulguard.coordinate.zk import Session, answered
 from consulguard.coordinate.zookeeper import INTERVALS, TTL_S, hosts_of
-from consulguard.errors import LeaseLost, LeaseUnavailable
 
 
 class ZookeeperMembers(Members):
@@ -28,20 +27,13 @@ class ZookeeperMembers(Members):
         self._session = Session(hosts_of(settings), wanted_s, self._agree, lambda state: None)
 
     async def stay(self) -> bool:
-        try:
-            return await self._session.call(self._stay)
-        except LeaseLost as error:  # the next session is a new one: the caller asks again
-            raise LeaseUnavailable(str(error)) from error
+        return await self._session.call(self._stay)
 
     async def alive(self) -> Alive:
-        try:
-            return await self._session.call(self._alive)
-        except LeaseLost as error:
-            raise LeaseUnavailable(str(error)) from error
+        return await self._session.call(self._alive)
 
     async def leave(self) -> None:
-        with contextlib.suppress(LeaseLost):
-            await self._session.call(self._leave)
+        await self._session.call(self._leave)
 
     async def close(self) -> None:
         await leave_soon(self)

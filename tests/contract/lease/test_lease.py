@@ -85,6 +85,18 @@ async def test_who_is_cut_off_gives_up_before_another_can_have_it(site: Site) ->
             assert not lonely.holds()  # what comes back late brings nothing back
 
 
+async def test_a_candidate_that_was_cut_off_for_long_still_waits_for_it(site: Site) -> None:
+    holder, heir = await site.candidate("a"), await site.candidate("b")
+    first = await gained(holder)
+    async with holder.kept():
+        assert await heir.lock.take() is None
+        waiting = asyncio.create_task(gained(heir), name="candidate")
+        site.cut_off(heir)
+        await asyncio.sleep(3 * TTL_S)  # whatever it had at the server has run out
+        site.reconnect(heir)
+    assert await waiting > first
+
+
 async def test_a_pause_ends_it_at_once_and_for_good(site: Site) -> None:
     clock = Skewed()
     lease = await site.candidate("a", clock=clock)
