@@ -269,7 +269,7 @@ def lives(books: Books) -> Found:
 
 
 def finished(books: Books) -> Found:
-    """I13: nothing is left open, and what nobody knows was told to people."""
+    """I13: nothing is left open, and what nobody knows was told to people, or left to one."""
     last: dict[str, str] = {}
     about: dict[str, str] = {}
     for entry, body in zip(books.entries, books.bodies, strict=True):
@@ -279,8 +279,9 @@ def finished(books: Books) -> Found:
         elif body["event"] == "Resulted":
             last[body["result"]["intent_id"]] = body["result"]["outcome"]
     told = {row["key"] for row in books.journal["outbox"]}
+    left = {row["key"] for row in books.journal["outbox"] if held(json.loads(row["message"]))}
     for attempt, outcome in last.items():
-        if not outcome:
+        if not outcome and about[attempt] not in left:
             yield "I13", f"{attempt} has no outcome and nobody works on it"
         elif outcome == "UNKNOWN" and about.get(attempt, attempt) not in told:
             yield "I13", f"{attempt} is unknown and nobody was told"
@@ -288,6 +289,11 @@ def finished(books: Books) -> Found:
         message = json.loads(row["message"])
         if message.get("incident") and message["severity"] != "resolved":
             yield "I13", f"{message['title']} is still {message['severity']} in {row['channel']}"
+
+
+def held(message: dict[str, Any]) -> bool:
+    """Whether a message says that the run was left to a person."""
+    return ["Run", "held"] in message.get("facts", [])
 
 
 def outbox(books: Books) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -241,6 +242,14 @@ def test_a_doctored_history_is_caught(names: str, what: str, doctor: Doctor, tmp
     doctor(history)
     found = check(history.write(tmp_path))
     assert {name for name, _ in found} == set(names.split(",")), found
+
+
+def test_what_nobody_knows_may_be_left_to_a_person(tmp_path: Path) -> None:
+    history = History()
+    nobody_works_on_it(history)
+    [row] = [row for row in history.journal["outbox"] if row["key"] == "inc-run-3"]
+    row["message"] = json.dumps({**json.loads(row["message"]), "facts": [["Run", "held"]]})
+    assert check(history.write(tmp_path)) == []
 
 
 def test_a_changed_entry_is_caught(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import psycopg
 from consulguard.testing import SlackTwin
 
 from tests.chaos import onlooker
+from tests.chaos.check import held
 from tests.chaos.notes import Notes, now
 from tests.chaos.replica import Replica
 from tests.chaos.targets import KINDS, Targets
@@ -342,11 +343,16 @@ class World:
 
     def _quiet(self) -> bool:
         record = self.record()
-        if record.open_attempts or not record.lines:
+        if not record.lines or any(not held(record.messages.get(i, {})) for i in self._open(record)):
             return False
         with psycopg.connect(self.dsn) as con:
             waiting = con.execute("SELECT count(*) FROM consulguard.outbox WHERE state = 'pending'").fetchone()
         return waiting == (0,) and self._settled() and not self._open_incidents(record)
+
+    def _open(self, record: Record) -> list[str]:
+        """Incidents with an attempt that has no outcome."""
+        intents = [line.body["intent"] for line in record.lines if line.kind == "intent"]
+        return [intent["incident_id"] for intent in intents if intent["id"] in record.open_attempts]
 
     def _open_incidents(self, record: Record) -> bool:
         return any(m.get("incident") and m["severity"] != "resolved" for m in record.messages.values())

@@ -21,10 +21,10 @@ from consulguard.testing.real_consul import scratch
 
 
 def find_postgres() -> Path | None:
-    """The folder of initdb and postgres: on PATH, else the newest of Debian's."""
+    """The folder of initdb, postgres and pg_basebackup: where initdb on PATH lies, else the newest of Debian's."""
     on_path = shutil.which("initdb")
     if on_path:
-        return Path(on_path).parent
+        return Path(on_path).resolve().parent
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     return found[-1].parent if found else None
 
