@@ -9,7 +9,7 @@ from typing import Any
 
 from consulguard.app import offline
 from consulguard.app.service import told
-from consulguard.cli import doors
+from consulguard.cli import doors, printing
 from consulguard.cli.options import Options
 from consulguard.config import settings
 from consulguard.serve import call
@@ -32,7 +32,8 @@ def say(options: Options, command: str, args: dict[str, Any]) -> dict[str, Any]:
 def done(options: Options, command: str, args: dict[str, Any]) -> int:
     """``say``, and tell the answer."""
     answer = say(options, command, args)
-    if not options.quiet:
+    told = {key: answer[key] for key in ("ok", "text", "subject")}
+    if not printing.data(options, told) and not options.quiet:
         print(doors.stripped(answer["text"]))
     return doors.OK
 

@@ -152,7 +152,7 @@ class Soak:
     async def _told(self, *words: str) -> bool:
         leader = self._world.leader
         try:
-            return leader is not None and bool((await leader.bot.ask(*words))["ok"])
+            return leader is not None and (await leader.bot.ask(*words))["ok"] is True
         except AssertionError:
             return False
 

@@ -38,7 +38,9 @@ def test_only_who_is_listed_and_only_so_far(cli):
 def resume_refused(cli):
     """Whoever may pause may not, by that alone, undo it."""
     if cli.with_config("status", "-o", "json").json["paused"] == []:
-        assert cli.with_config("pause", "--reason", "r").code == 0
+        paused = cli.with_config("pause", "--reason", "r", "-o", "json")
+        assert paused.code == 0
+        assert paused.json["ok"]
     refused = cli.with_config("resume")
     assert (refused.code, refused.out) == (6, "")
     assert refused.err == "consulguard: resume needs the role admin; you have operator\n"
