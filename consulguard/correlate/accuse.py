@@ -14,7 +14,7 @@ from consulguard.correlate.cause.doors import Door, sentence
 from consulguard.correlate.cause.layout import layout
 from consulguard.correlate.cause.memory import NONE, Call, Change, Hints, Trail
 from consulguard.correlate.cause.rank import Verdict, suspects
-from consulguard.correlate.cause.together import Entity
+from consulguard.correlate.cause.stories import Entity
 from consulguard.correlate.cause.weights import WEIGHTS
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key

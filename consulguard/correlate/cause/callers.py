@@ -54,7 +54,17 @@ class Tree:
     parents: dict[int, int] = field(default_factory=dict)  # how many explain it equally well
     ways: dict[int, list[tuple[_Step, int]]] = field(default_factory=dict)  # to a caller, each with the parent
     edges: dict[int, float] = field(default_factory=dict)
+    alone: dict[int, float] = field(
+        default_factory=dict
+    )  # what it and those above say if nothing it needs is broken
     leans: dict[int, float] = field(default_factory=dict)  # how strongly callers lean on it, as it looks
+
+    def touches(self) -> int:
+        """The services in it, as bits."""
+        bits = 0
+        for n in self.order:
+            bits |= 1 << n
+        return bits
 
 
 class Callers:
@@ -66,6 +76,8 @@ class Callers:
         self.number = {name: n for n, name in enumerate(self.names)}
         self._steps: list[list[_Step] | None] = [None] * len(self.names)
         self.deps = [checks.seen(name, False) for name in self.names]  # if something it needs is broken
+        self.own = [checks.seen(name, True) + self.w.changed * scene.changed(name) for name in self.names]
+        self.further = self.w.second - self.w.crowd * log(scene.layout.services)  # prior of one more fault
         self._leaves: dict[tuple[int, float], tuple[float, float]] = {}
         self._still: dict[tuple[int, float], tuple[float, float, float]] = {}
 
@@ -88,7 +100,7 @@ class Callers:
         most = 0.0
         while bits:
             high = bits.bit_length() - 1
-            most += max(self.deps[high], 0.0)
+            most += max(self.deps[high], self.further + self.own[high], 0.0)
             bits ^= 1 << high
         return most
 
@@ -175,6 +187,13 @@ class Callers:
                     tree.edges[n] = self._maimed(
                         tree.edges[n], self._edges(tree, n, self.w.maimed * part)[0], part
                     )
+            tree.alone[n] = self._alone(tree, n)
+
+    def _alone(self, tree: Tree, n: int) -> float:
+        """What it and those above it say if nothing it needs is broken: they are well, or at fault themselves."""
+        well = sum([tree.alone[step.caller] / tree.parents[step.caller] for step in tree.kids.get(n, ())])
+        fault = self.further + self.own[n] + tree.edges[n]
+        return well + log1p(exp(fault - well)) if fault - well < _HIGH else fault
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""
@@ -192,17 +211,36 @@ class Callers:
 
     def _edges(self, tree: Tree, n: int, part: float) -> tuple[float, float]:
         """What its callers say, and how strongly they seem to lean on it."""
-        deps, edges, parents = self.deps, tree.edges, tree.parents
+        deps, edges, alone, parents = self.deps, tree.edges, tree.alone, tree.parents
         weak, fair, strong = self._stands(n, part)
+        other = 0.0
         (w, _), (f, _), (s, _) = self.w.leans
         for caller, trust, _, order in tree.kids.get(n, ()):
-            told = deps[caller] + edges[caller]
+            told = deps[caller] + edges[caller] - alone[caller]
             gain = trust * part * (order * exp(told if told < _HIGH else _HIGH) - 1)
             of = parents[caller]
+            other += alone[caller] / of
             weak += log1p(w * gain) / of
             fair += log1p(f * gain) / of
             strong += log1p(s * gain) / of
-        return self._lean(weak, fair, strong)
+        found, lean = self._lean(weak, fair, strong)
+        return other + found, lean
+
+    def besides(self, tree: Tree) -> dict[int, float]:
+        """The chance of each service above the sources that it is at fault as well, if these are."""
+        broken, found = dict(tree.parts), {}
+        for n in tree.order:
+            if n not in tree.parts:
+                fault = exp(min(self.further + self.own[n] + tree.edges[n] - tree.alone[n], 0.0))
+                found[n] = (1 - broken[n]) * fault
+                broken[n] += found[n]
+            for caller, trust, _, order in tree.kids.get(n, ()):
+                leans = trust * tree.leans[n]
+                told = self.deps[caller] + tree.edges[caller] - tree.alone[caller]
+                falls = leans * order * exp(told if told < _HIGH else _HIGH)
+                share = broken[n] * falls / (falls + 1 - leans) / tree.parents[caller]
+                broken[caller] = min(broken.get(caller, 0.0) + share, 1.0)
+        return found
 
     def _lean(self, weak: float, fair: float, strong: float) -> tuple[float, float]:
         high = max(weak, fair, strong)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from math import exp, log
 
 from consulguard.correlate.cause.callers import Callers
-from consulguard.correlate.cause.together import HOPELESS, Hypothesis
+from consulguard.correlate.cause.together import HOPELESS
+from consulguard.correlate.cause.stories import Entity, Story
 
 
 def node_ratio(callers: Callers, node: str) -> float:
@@ -29,22 +30,24 @@ class Ground:
     def __init__(self, callers: Callers, reached: list[int]) -> None:
         self.callers, self.w, self.scene, self.reached = callers, callers.w, callers.scene, reached
 
-    def judge(self, nodes: Iterable[str], zones: Iterable[str], best: float) -> Iterator[Hypothesis]:
+    def judge(self, nodes: Iterable[str], zones: Iterable[str], best: float) -> Iterator[Story]:
         """Places that may be nearly as good as the ``best`` of services. Zones first: they outdo their nodes."""
         for zone in zones:
             every = list(self.scene.graph.zones()[zone])
             ratios = [node_ratio(self.callers, n) for n in every]
             told = sum(log(self.w.zone_hit * exp(min(r, 300.0)) + 1 - self.w.zone_hit) for r in ratios)
-            if (score := self._score(self.w.zone + told, every, best)) is not None:
-                best = max(best, score)
-                yield (("zone", zone),), score
+            if (story := self._story(("zone", zone), self.w.zone + told, every, best)) is not None:
+                best = max(best, story.score)
+                yield story
         prior = self.w.node - self.w.crowd * log(self.scene.layout.nodes)
         for node in nodes:
-            if (score := self._score(prior + node_ratio(self.callers, node), [node], best)) is not None:
-                best = max(best, score)
-                yield (("node", node),), score
+            if (
+                story := self._story(("node", node), prior + node_ratio(self.callers, node), [node], best)
+            ) is not None:
+                best = max(best, story.score)
+                yield story
 
-    def _score(self, told: float, nodes: list[str], best: float) -> float | None:
+    def _story(self, place: Entity, told: float, nodes: list[str], best: float) -> Story | None:
         """With what the callers of the services there say: they lean on a service as far as it is there."""
         scene, number = self.scene, self.callers.number
         here: dict[str, int] = {}
@@ -58,11 +61,11 @@ class Ground:
         if told + self.callers.most(bits) < best - HOPELESS:
             return None
         if not here:
-            return told
+            return Story((place,), told)
         parts = {s: here[s] / max(scene.layout.size(s), here[s], 1) for s in sorted(here)}
         tree = self.callers.explain(parts)
         score = told + sum(tree.edges[number[s]] for s in parts)
         if score > best - 2 * HOPELESS:
             self.callers.refine(tree)
             score = told + sum(tree.edges[number[s]] for s in parts)
-        return score
+        return Story((place,), score, tree.touches(), tree)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp
+from math import exp, inf, log1p
 from typing import NamedTuple
 
 from consulguard.correlate.cause import pick
@@ -12,9 +12,12 @@ from consulguard.correlate.cause.checks import Checks
 from consulguard.correlate.cause.ground import Ground
 from consulguard.correlate.cause.memory import NONE, Hints, Trail
 from consulguard.correlate.cause.scene import Scene
-from consulguard.correlate.cause.together import Entity, Hypothesis, Together
+from consulguard.correlate.cause.stories import Entity, Sets, Story, either
+from consulguard.correlate.cause.together import Together
 from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
+
+_TELLING = 1e-4  # chance of a story from which what else is at fault is told
 
 
 class Suspect(NamedTuple):
@@ -39,21 +42,30 @@ def suspects(
     several = Together(callers, pick.reach(callers))
     several.judge(pick.services(callers, several.reached))
     whole = several.alone()
-    best = max(score for _, score in whole) if whole else 0.0
+    best = max((story.score for story in whole), default=0.0)
     whole += Ground(callers, several.reached).judge(pick.nodes(scene), pick.zones(scene), best)
-    whole += several.pairs() + several.crowds()
-    return _weigh(whole, w)
+    whole += several.pairs()
+    return _weigh(whole, callers)
 
 
-def _weigh(whole: list[Hypothesis], w: Weights) -> Verdict:
-    scores = {causes[0]: score for causes, score in reversed(whole) if len(causes) == 1}
-    high = max(0.0, max(s for _, s in whole))
-    total = exp(-high) + sum(exp(s - high) for _, s in whole)
+def _weigh(whole: list[Story], callers: Callers) -> Verdict:
+    w = callers.w
+    first = w.service - w.second  # log: the first fault is that much rarer than one more
+    sets = Sets([story.score - first for story in whole], [story.touches for story in whole])
+    total = either(log1p(-exp(first)), first + sets.all())
+    scores: dict[Entity, float] = {}
     chances: dict[Entity, float] = {}
-    for causes, score in whole:
-        for cause in causes:
-            chances[cause] = chances.get(cause, 0.0) + exp(score - high) / total
+    for n, story in enumerate(whole):
+        chance = exp(first + sets.with_(n) - total)
+        for cause in story.causes:
+            chances[cause] = chances.get(cause, 0.0) + chance
+            scores[cause] = max(scores.get(cause, story.score), story.score)
+        if story.tree is not None and chance > _TELLING:
+            for service, part in callers.besides(story.tree).items():
+                cause = "service", callers.names[service]
+                chances[cause] = chances.get(cause, 0.0) + chance * part
+                scores.setdefault(cause, -inf)
     order = sorted(chances, key=lambda e: (-chances[e], -scores[e], e))
-    nobody = exp(-high) / total
+    nobody = exp(-total)
     found = tuple(Suspect(*e, min(chances[e], 1.0)) for e in order)
     return Verdict(found, nobody, nobody <= 1 - w.doubt)

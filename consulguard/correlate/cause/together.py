@@ -1,24 +1,20 @@
-"""Services at fault: one, two judged jointly, or several whose stories have nothing in common."""
+"""Services at fault: one, with what is at fault above it, or two judged jointly that suffer from neither."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
 from math import log
 
 from consulguard.correlate.cause.callers import Callers, Tree, total
+from consulguard.correlate.cause.stories import Story
 
 _FIRSTS, _SECONDS = 5, 12  # of pairs
 _JOINT = 12  # pairs judged jointly
 _VISITS = 1200  # of services in trees of callers, alone
 _REFINED = 8
-_CROWD = 4  # of which three or more may be at fault together
 _EVEN = 1e-9  # log
 _APART = 7.0  # log: a pair that even apart falls this short of the best is not judged
 HOPELESS = 12.0  # log: what falls this short of the best is not judged any further
-
-Entity = tuple[str, str]  # kind, key
-Hypothesis = tuple[tuple[Entity, ...], float]
 
 
 class Together:
@@ -27,7 +23,7 @@ class Together:
         self.crowd = self.w.crowd * log(callers.scene.layout.services)
         self.prior = self.w.service - self.crowd
         self.scores: dict[str, float] = {}
-        self.stories: dict[str, frozenset[int]] = {}
+        self.touches: dict[str, int] = {}
         self.trees: dict[str, Tree] = {}
         self.itself: dict[str, float] = {}
 
@@ -53,7 +49,7 @@ class Together:
     def _keep(self, service: str, tree: Tree) -> None:
         self.trees[service] = tree
         self.scores[service] = self.prior + self._at_fault(tree, service)
-        self.stories[service] = frozenset(tree.order)
+        self.touches[service] = tree.touches()
 
     def _at_fault(self, tree: Tree, service: str) -> float:
         """What the service and its callers say if it is at fault: as a whole, or some of its units only."""
@@ -70,49 +66,57 @@ class Together:
         above = self.callers.most(self.reached[self.callers.number[service]])
         return self.prior + max(self.itself[service], 0.0) + above
 
-    def alone(self) -> list[Hypothesis]:
-        return [((("service", s),), score) for s, score in self.scores.items()]
+    def alone(self) -> list[Story]:
+        return [
+            Story((("service", s),), score, self.touches[s], self.trees[s]) for s, score in self.scores.items()
+        ]
 
-    def pairs(self) -> list[Hypothesis]:
-        """Two services at fault together, judged jointly: each may explain what the other cannot."""
+    def pairs(self) -> list[Story]:
+        """Two services at fault together, judged jointly: each may explain what the other cannot.
+
+        Where one is above the other, or neither shares anything with the other, single stories say it already.
+        """
         scores, less = self.scores, self.w.second - self.crowd
         order = sorted(scores, key=lambda s: (-scores[s], s))
         own = [s for s in order if self.itself[s] > 1.0]
         seconds = dict.fromkeys([*self._best(order, _SECONDS), *self._best(own, _SECONDS)])
-        found: dict[tuple[str, str], float] = {}
-        unseen: list[Hypothesis] = []
+        found: list[Story] = []
         joint: dict[tuple[str, str], float] = {}
+        met = set()
         for first in self._best(order, _FIRSTS):
             for second in seconds:
                 pair = (min(first, second), max(first, second))
-                if first == second or pair in found or pair in joint:
-                    continue
                 apart = scores[first] + scores[second] - self.prior + less
-                if apart < scores[order[0]] - _APART:
+                if first == second or pair in met or apart < scores[order[0]] - _APART:
                     continue
-                if self.stories[first].isdisjoint(self.stories[second]):
-                    found[pair] = apart
-                    unseen += [self._unseen(first, second), self._unseen(second, first)]
-                else:
+                met.add(pair)
+                if not self.touches[first] & self.touches[second]:
+                    found += [self._unseen(first, second), self._unseen(second, first)]
+                elif not (self._above(first, second) or self._above(second, first)):
                     joint[pair] = self._promise(first, second)
         spent = 0
         for pair in sorted(joint, key=lambda p: (-joint[p], p))[:_JOINT]:
-            found[pair], visits = self._pair(*pair, order[0], less)
-            spent += visits
+            story = self._pair(*pair, order[0], less)
+            found.append(story)
+            spent += story.touches.bit_count()
             if spent > _VISITS:
                 break
-        return [((("service", a), ("service", b)), score) for (a, b), score in found.items()] + unseen
+        return found
 
-    def _unseen(self, cause: str, victim: str) -> Hypothesis:
+    def _above(self, caller: str, service: str) -> bool:
+        return bool(self.touches[service] >> self.callers.number[caller] & 1)
+
+    def _unseen(self, cause: str, victim: str) -> Story:
         """One cause, the other its victim over a call nobody told us of.
 
         What is known to call nobody and to be called by nobody has such calls; of the rest a few are not known.
         """
         scene, n = self.callers.scene, self.callers.number[victim]
         calls = 1.0 if scene.layout.lonely(victim) else self.w.unseen
-        falls = calls * min(len(self.stories[cause]) / scene.layout.services, 1.0)
+        falls = calls * min(self.touches[cause].bit_count() / scene.layout.services, 1.0)
         told = self.callers.deps[n] + self.trees[victim].edges[n]
-        return (("service", cause),), self.scores[cause] + told + log(falls * self.w.leans[-1][0])
+        score = self.scores[cause] + told + log(falls * self.w.leans[-1][0])
+        return Story((("service", cause),), score, self.touches[cause] | self.touches[victim])
 
     def _promise(self, a: str, b: str) -> float:
         """The better of the two, and what only the other explains."""
@@ -122,20 +126,6 @@ class Together:
         left = self.reached[number[b]] & ~self.reached[number[a]]
         return self.scores[a] + 3.0 * left.bit_count() + max(self.itself[b], 0.0)
 
-    def crowds(self) -> list[Hypothesis]:
-        """Three services or more, whose stories have nothing in common, none another's victim."""
-        number, scores = self.callers.number, self.scores
-        victims = {n for s, story in self.stories.items() if scores[s] > 0 for n in story if n != number[s]}
-        own = [s for s in scores if number[s] not in victims and self.itself[s] > 1.0]
-        likely = self._best(sorted(own, key=lambda s: (-scores[s], s)), _CROWD)
-        less = self.w.second - self.crowd - self.prior
-        return [
-            (tuple(("service", s) for s in many), sum(scores[s] for s in many) + (size - 1) * less)
-            for size in range(3, len(likely) + 1)
-            for many in combinations(likely, size)
-            if sum(len(self.stories[s]) for s in many) == len(frozenset().union(*(self.stories[s] for s in many)))
-        ]
-
     def _best(self, order: list[str], most: int) -> list[str]:
         """The first ones, with those that are as good as the last of them, unless these are too many."""
         if len(order) <= most:
@@ -143,11 +133,10 @@ class Together:
         even = [s for s in order[: 2 * most] if self.scores[s] >= self.scores[order[most - 1]] - _EVEN]
         return even if len(even) < 2 * most else order[:most]
 
-    def _pair(self, a: str, b: str, best: str, less: float) -> tuple[float, int]:
-        """Its score, and how many services its story touches."""
+    def _pair(self, a: str, b: str, best: str, less: float) -> Story:
         tree = self.callers.explain({a: 1.0, b: 1.0})
         score = self.prior + less + self._at_fault(tree, a) + self._at_fault(tree, b)
         if score > self.scores[best] - HOPELESS:
             self.callers.refine(tree)
             score = self.prior + less + self._at_fault(tree, a) + self._at_fault(tree, b)
-        return score, len(tree.order)
+        return Story((("service", a), ("service", b)), score, tree.touches(), tree)

@@ -1,0 +1,95 @@
+"""How likely each story is, and each cause: any number of stories that have nothing in common may be true at once.
+
+A *story* is a cause, or two that are judged jointly, with all that suffers from it. Let y be the weight of a story
+beside *nobody*, as one more fault than there are. All sets of stories of which no two touch the same service are
+weighed, a set by the product of its y:
+
+    Z(V) = Z(V without v) + y(v) Z(V without v and what has something in common with it),   Z(nothing) = 1
+
+which is the partition function of a hard-core gas (independent sets of a graph). What has nothing to do with each
+other multiplies, so that neither changes the chance of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log1p
+from typing import NamedTuple
+
+from consulguard.correlate.cause.callers import Tree
+
+_KEPT = 20  # stories of a heap that are weighed in all sets
+_FAINT = -7.0  # log: less than that changes nothing
+
+Entity = tuple[str, str]  # kind, key
+
+
+class Story(NamedTuple):
+    causes: tuple[Entity, ...]
+    score: float  # log
+    touches: int = 0  # services, as bits
+    tree: Tree | None = None
+
+
+class Sets:
+    """Sums over sets of stories; ``y`` are logs."""
+
+    def __init__(self, y: Sequence[float], touches: Sequence[int]) -> None:
+        self.y = y
+        kept = _strongest(y, touches)
+        self.every = sum(1 << n for n in kept)
+        self.common = [sum(1 << k for k in kept if k == n or mine & touches[k]) for n, mine in enumerate(touches)]
+        self._known: dict[int, float] = {0: 0.0}
+
+    def all(self) -> float:
+        return self._total(self.every)
+
+    def with_(self, n: int) -> float:
+        """The sum over the sets that hold it."""
+        return self.y[n] + self._total(self.every & ~self.common[n])
+
+    def _total(self, among: int) -> float:
+        """Heap by heap, a heap being what hangs together."""
+        found = 0.0
+        while among:
+            heap = self._heap(among)
+            found += self._sum(heap)
+            among &= ~heap
+        return found
+
+    def _heap(self, among: int) -> int:
+        heap, fresh = 0, among & -among
+        while fresh:
+            heap |= fresh
+            near = 0
+            for n in _bits(fresh):
+                near |= self.common[n]
+            fresh = near & among & ~heap
+        return heap
+
+    def _sum(self, heap: int) -> float:
+        if (found := self._known.get(heap)) is None:
+            n = max(_bits(heap), key=lambda k: ((self.common[k] & heap).bit_count(), self.y[k]))
+            found = self._known[heap] = either(
+                self._total(heap & ~(1 << n)), self.y[n] + self._total(heap & ~self.common[n])
+            )
+        return found
+
+
+def _strongest(y: Sequence[float], touches: Sequence[int]) -> list[int]:
+    order = sorted((n for n in range(len(y)) if y[n] > _FAINT), key=lambda n: -y[n])
+    return order[:_KEPT]
+
+
+def _bits(of: int) -> list[int]:
+    found = []
+    while of:
+        low = of & -of
+        found.append(low.bit_length() - 1)
+        of ^= low
+    return found
+
+
+def either(a: float, b: float) -> float:
+    """The log of the sum of what these are the logs of."""
+    return a + log1p(exp(b - a)) if a > b else b + log1p(exp(a - b))
