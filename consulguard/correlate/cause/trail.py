@@ -14,9 +14,12 @@ from itertools import pairwise
 from math import exp, log
 from typing import NamedTuple
 
+from consulguard.correlate.cause.memory import PLANNED
 from consulguard.correlate.cause.weights import Weights
 
-Flip = tuple[float, int]  # moment in seconds, 0: passing, 1: warning, 2: critical
+_LONG = 3600.0  # seconds: what lasts longer says no more, and its chance would be too small for a number
+
+Flip = tuple[float, int]  # moment in seconds, 0: passing, 1: warning, 2: critical, 3: planned
 
 
 class Sign(NamedTuple):
@@ -38,7 +41,8 @@ class _Phase(NamedTuple):
 
 
 def read(flips: Sequence[Flip], now: float, w: Weights) -> Sign | None:
-    """The sign of one check; None when it has always passed."""
+    """The sign of one check; None when it has always passed, but for planned work."""
+    flips = [(at, 0 if level == PLANNED else level) for at, level in flips]
     if flips[-1][0] < now - w.fresh_s:  # nothing has happened for long: all of it is another story
         bad = flips[-1][1] > 0
         return Sign(None, flips[-1][0], bad, flips[-1][1]) if any(level for _, level in flips) else None
@@ -90,7 +94,7 @@ def _phases(flips: Sequence[Flip], now: float) -> tuple[list[_Phase], int]:
     ends = [at for at, _ in joined[1:]] + [now]
     count = len(joined)
     return [
-        _Phase(at, max(end - at, 0.1), bad, n == count - 1)
+        _Phase(at, min(max(end - at, 0.1), _LONG), bad, n == count - 1)
         for n, ((at, bad), end) in enumerate(zip(joined, ends, strict=True))
     ], worst
 
