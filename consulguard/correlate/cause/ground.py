@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from math import exp, log
 
 from consulguard.correlate.cause.callers import Callers
-from consulguard.correlate.cause.together import HOPELESS
 from consulguard.correlate.cause.stories import Entity, Story
+from consulguard.correlate.cause.together import HOPELESS
 
 
 def node_ratio(callers: Callers, node: str) -> float:

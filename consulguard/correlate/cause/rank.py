@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp, inf, log1p
+from math import exp, expm1, inf, log1p
 from typing import NamedTuple
 
 from consulguard.correlate.cause import pick
@@ -12,7 +12,7 @@ from consulguard.correlate.cause.checks import Checks
 from consulguard.correlate.cause.ground import Ground
 from consulguard.correlate.cause.memory import NONE, Hints, Trail
 from consulguard.correlate.cause.scene import Scene
-from consulguard.correlate.cause.stories import Entity, Sets, Story, either
+from consulguard.correlate.cause.stories import Entity, Sets, Story
 from consulguard.correlate.cause.together import Together
 from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
@@ -52,7 +52,8 @@ def _weigh(whole: list[Story], callers: Callers) -> Verdict:
     w = callers.w
     first = w.service - w.second  # log: the first fault is that much rarer than one more
     sets = Sets([story.score - first for story in whole], [story.touches for story in whole])
-    total = either(log1p(-exp(first)), first + sets.all())
+    whole_of = sets.all()
+    total = first + whole_of + log1p(exp(-whole_of) * expm1(-first))
     scores: dict[Entity, float] = {}
     chances: dict[Entity, float] = {}
     for n, story in enumerate(whole):

@@ -36,9 +36,11 @@ class Sets:
 
     def __init__(self, y: Sequence[float], touches: Sequence[int]) -> None:
         self.y = y
-        kept = _strongest(y, touches)
-        self.every = sum(1 << n for n in kept)
-        self.common = [sum(1 << k for k in kept if k == n or mine & touches[k]) for n, mine in enumerate(touches)]
+        kept = _kept(y, touches)
+        self.every = sum([1 << n for n in kept])
+        self.common = [
+            sum([1 << k for k in kept if k == n or mine & touches[k]]) for n, mine in enumerate(touches)
+        ]
         self._known: dict[int, float] = {0: 0.0}
 
     def all(self) -> float:
@@ -76,9 +78,18 @@ class Sets:
         return found
 
 
-def _strongest(y: Sequence[float], touches: Sequence[int]) -> list[int]:
-    order = sorted((n for n in range(len(y)) if y[n] > _FAINT), key=lambda n: -y[n])
-    return order[:_KEPT]
+def _kept(y: Sequence[float], touches: Sequence[int]) -> list[int]:
+    """Of each heap the strongest, as far as they are not faint."""
+    heaps: list[tuple[int, list[int]]] = []  # what it touches, its stories
+    for n in sorted((n for n in range(len(y)) if y[n] > _FAINT), key=lambda n: -y[n]):
+        near = [heap for heap in heaps if heap[0] & touches[n]]
+        heaps = [heap for heap in heaps if not heap[0] & touches[n]]
+        bits, mine = touches[n], [n]
+        for more, others in near:
+            bits |= more
+            mine += others
+        heaps.append((bits, mine))
+    return [n for _, mine in heaps for n in sorted(mine, key=lambda n: -y[n])[:_KEPT]]
 
 
 def _bits(of: int) -> list[int]:

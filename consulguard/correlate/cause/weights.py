@@ -74,7 +74,7 @@ class Weights(NamedTuple):
     zone: float = -6.65
     changed: float = 1.1  # of a service that was changed shortly before; believed, not fitted
     changed_s: float = 600  # how shortly
-    second: float = -0.97  # a second cause at the same time
+    second: float = -1.3  # one more cause at the same time
     # answers
     doubt: float = 0.5  # below this chance that anybody is to blame: we do not know
 
