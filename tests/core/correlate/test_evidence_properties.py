@@ -21,7 +21,7 @@ NOW = 120.0
 CALLERS = "abcdef"
 CHANCE = 1e-6
 PLACE = 1e-3  # a zone is a suspect only from so many sick nodes on
-LITTLE = 0.05  # each service is the less likely, the more there are
+LITTLE = 0.02  # each service is the less likely, the more there are
 
 
 @st.composite
