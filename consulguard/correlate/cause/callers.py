@@ -77,9 +77,14 @@ class Callers:
         self._steps: list[list[_Step] | None] = [None] * len(self.names)
         self.deps = [checks.seen(name, False) for name in self.names]  # if something it needs is broken
         self.own = [checks.seen(name, True) + self.w.changed * scene.changed(name) for name in self.names]
-        self.further = self.w.second - self.w.crowd * log(scene.layout.services)  # prior of one more fault
+        self.noise = self._noise()
+        self.further = self.w.second - self.noise  # log prior of one more fault
         self._leaves: dict[tuple[int, float], tuple[float, float]] = {}
         self._still: dict[tuple[int, float], tuple[float, float, float]] = {}
+
+    def _noise(self) -> float:
+        """How much less likely each fault is for what has come and gone by itself lately; log."""
+        return self.w.noisy * log1p(self.scene.gone / self.w.gone)
 
     def steps(self, n: int) -> list[_Step]:
         if (found := self._steps[n]) is None:

@@ -39,7 +39,7 @@ class Ground:
             if (story := self._story(("zone", zone), self.w.zone + told, every, best)) is not None:
                 best = max(best, story.score)
                 yield story
-        prior = self.w.node - self.w.crowd * log(self.scene.layout.nodes)
+        prior = self.w.node - self.callers.noise
         for node in nodes:
             if (
                 story := self._story(("node", node), prior + node_ratio(self.callers, node), [node], best)

@@ -23,6 +23,7 @@ SERF = "serfHealth"
 _OWN = re.compile(r"cpu|mem|disk|load|\bfd|process|oom", re.I)  # checks of a thing's own resources
 _DOWN = 3  # calls below a failing service where its cause is sought
 _MANY = 4  # of the same check of resources, to know what is usual
+_STRAINS = 2  # so often over, a strain says something; once is any batch job
 _TELLING = 0.7  # log: from here a unit counts as failing
 
 
@@ -48,6 +49,7 @@ class Scene:
         self.layout = layout(graph)
         self.units: dict[str, list[Unit]] = {}  # service -> its units with signs
         self.at_node: dict[str, list[tuple[str, Unit]]] = {}  # node -> (service, unit) with signs
+        self.gone = 0  # units that failed and pass again
         self.dead: dict[str, float] = {}  # node -> since when its own check fails
         self._read(trails)
         self._frozen: dict[str, list[str]] = {}  # service -> dead nodes it has units on
@@ -103,6 +105,7 @@ class Scene:
                 if check == SERF and sign.bad and sign.worst == 2 and sign.ratio is not None:
                     self.dead[node] = min(sign.onset, self.dead.get(node, sign.onset))
             return
+        self.gone += any(s.blips for _, s in told) and not any(s.bad for _, s in told)
         unit = _unit(node, told, usual, self.now, self.w)
         self.units.setdefault(service, []).append(unit)
         if node:
@@ -238,7 +241,10 @@ def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]], now: fl
 def _strain(sign: Sign, usual: Usual, now: float) -> float:
     """Log ratio of a check of resources, as far as it is not usual."""
     pinned = usual.eases * (now - sign.onset) if sign.bad and not sign.eased else 0.0
-    return (sign.ratio or 0.0) - usual.ratio + pinned
+    ratio = sign.ratio or 0.0
+    if not sign.bad and len(sign.blips) < _STRAINS:
+        ratio = min(ratio, 0.0)
+    return ratio - usual.ratio + pinned
 
 
 def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:

@@ -20,8 +20,7 @@ HOPELESS = 12.0  # log: what falls this short of the best is not judged any furt
 class Together:
     def __init__(self, callers: Callers, reached: list[int]) -> None:
         self.callers, self.w, self.reached = callers, callers.w, reached
-        self.crowd = self.w.crowd * log(callers.scene.layout.services)
-        self.prior = self.w.service - self.crowd
+        self.prior = self.w.service - callers.noise
         self.scores: dict[str, float] = {}
         self.touches: dict[str, int] = {}
         self.trees: dict[str, Tree] = {}
@@ -76,7 +75,7 @@ class Together:
 
         Where one is above the other, or neither shares anything with the other, single stories say it already.
         """
-        scores, less = self.scores, self.w.second - self.crowd
+        scores, less = self.scores, self.callers.further
         order = sorted(scores, key=lambda s: (-scores[s], s))
         own = [s for s in order if self.itself[s] > 1.0]
         seconds = dict.fromkeys([*self._best(order, _SECONDS), *self._best(own, _SECONDS)])

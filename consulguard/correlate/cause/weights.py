@@ -68,13 +68,14 @@ class Weights(NamedTuple):
     serf_quiet: float = 0  # log: it does not
     zone_hit: float = 0.909  # a node of a sick zone is sick
     # priors, log
-    crowd: float = 0.464  # how much less likely each is, the more there are (0: not at all, 1: in proportion)
-    service: float = -1.7
-    node: float = -4.34
+    noisy: float = 0.9  # how much less likely each is, the more has come and gone lately (1: in proportion)
+    gone: float = 2.0  # ... of units that blipped, counted from here on
+    service: float = -2.5
+    node: float = -5.1
     zone: float = -6.65
     changed: float = 1.1  # of a service that was changed shortly before; believed, not fitted
     changed_s: float = 600  # how shortly
-    second: float = -1.3  # one more cause at the same time
+    second: float = -1.9  # one more cause at the same time
     # answers
     doubt: float = 0.5  # below this chance that anybody is to blame: we do not know
 

@@ -1,4 +1,4 @@
-"""More evidence against a cause never clears it, less never convicts it, and who has no part in it changes little.
+"""More evidence against a cause never clears it, less never convicts it, and a healthy stranger changes little.
 
 Stories of one cause: something that others call, some of these failing. Only who explains the same can take from
 it: of a service that stands in one place that is the place (its node, its zone), whose chance goes up with each
@@ -21,7 +21,7 @@ NOW = 120.0
 CALLERS = "abcdef"
 CHANCE = 1e-6
 PLACE = 1e-3  # a zone is a suspect only from so many sick nodes on
-LITTLE = 0.02  # each service is the less likely, the more there are
+LITTLE = 0.02  # a call that nobody told us of goes to each of many services the less likely
 
 
 @st.composite
@@ -106,7 +106,7 @@ def test_less_evidence_never_raises_what_is_said_of_a_service_and_its_place(
 
 @settings(max_examples=60)
 @given(stars())
-def test_a_healthy_stranger_changes_little_and_never_who_stands_out(
+def test_a_healthy_stranger_changes_next_to_nothing(
     star: tuple[dict[str, Any], list[Flip], str],
 ) -> None:
     topology, flips, _ = star
@@ -118,6 +118,5 @@ def test_a_healthy_stranger_changes_little_and_never_who_stands_out(
         "zones": {**topology["zones"], "elsewhere": "nowhere"},
     }
     before, after = chances(topology, flips), chances(more, flips)
-    assert all(abs(after.get(e, 0.0) - c) < LITTLE for e, c in before.items())
-    first, second = [*before.items(), ("", 0.0), ("", 0.0)][:2]
-    assert first[1] - second[1] < 2 * LITTLE or next(iter(after)) == first[0]
+    assert before.keys() == after.keys()
+    assert all(abs(after[e] - c) < LITTLE for e, c in before.items())
