@@ -90,3 +90,17 @@ def test_warnings_alone_weigh_less() -> None:
     firm = dict(rank(SHOP, critical(SHOP, "mail", 10), 90.0))
     soft = dict(rank(SHOP, warning(SHOP, "mail", 10), 90.0))
     assert soft.get("mail", 0.0) < firm["mail"]
+
+
+def test_a_lone_failure_is_believed_later_where_much_comes_and_goes() -> None:
+    blips = [f for s in ("web", "cart", "list") for f in (*critical(SHOP, s, 0), *passing(SHOP, s, 15))]
+    lone = critical(SHOP, "mail", 40, only="mail-0")
+    quiet = dict(rank(SHOP, lone, 120.0))
+    noisy = dict(rank(SHOP, sorted(blips + lone, key=lambda f: f["t"]), 120.0))
+    assert quiet["mail"] > noisy.get("mail", 0.0)
+
+
+def test_a_strain_that_is_over_accuses_nobody() -> None:
+    strain = [{**f, "check": "cpu"} for f in critical(SHOP, "mail", 10, only="mail-0")]
+    over = [{**f, "check": "cpu"} for f in passing(SHOP, "mail", 70, only="mail-0")]
+    assert accused(SHOP, *strain, *over) == []
