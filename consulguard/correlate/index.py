@@ -48,12 +48,14 @@ class Index:
         self.denied: dict[tuple[str, str], dict[str, None]] = {}
         self.on_node: dict[str, dict[str, int]] = {}  # node key -> service key -> instances there, as far as known
         self.zones: dict[str, dict[str, None]] = {}  # zone key -> node keys
+        self._moved: set[str] = set()  # services whose facts, edges or owners have changed
         self._usable: dict[str, dict[str, Edge]] = {}
 
     # ---- learning: the old fact's share leaves, the new one's enters
 
     def put_service(self, key: str, old: ServiceFact | None, new: ServiceFact | None) -> None:
         self.version += 1
+        self._moved.add(key)
         if (old is None) != (new is None):
             self._stale_callers(key)  # prepared queries resolve, or no longer do
         if new is None:
@@ -130,6 +132,11 @@ class Index:
                 if key != callee and key not in group and callee in self.callees(key):
                     return False
         return True
+
+    def take_moved(self) -> set[str]:
+        """The services whose facts, edges or owners have changed since this was asked last."""
+        moved, self._moved = self._moved, set()
+        return moved
 
     # ---- inside
 
@@ -214,8 +221,9 @@ class Index:
         self._stale(caller)
 
     def _stale(self, key: str) -> None:
-        self._usable.pop(key, None)
-        self._usable.pop(self.owner.get(key, key), None)
+        for caller in (key, self.owner.get(key, key)):
+            self._usable.pop(caller, None)
+            self._moved.add(caller)
 
     def _stale_callers(self, key: str) -> None:
         for caller in self.into.get(key, ()):

@@ -260,7 +260,7 @@ class Callers:
         if (found := self._still.get(key)) is None:
             w, service = self.w, self.names[n]
             loud = w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
-            calm = [(trust, k) for trust, k in self.scene.calm(service).items() if k]
+            calm = sorted((trust, k) for trust, k in self.scene.calm(service).items() if k)
             weak, fair, strong = (
                 log(weight) + sum([k * log1p(-trust * lean * part * loud) for trust, k in calm])
                 for lean, weight in w.leans

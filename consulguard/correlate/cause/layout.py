@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from consulguard.correlate.cause.manners import Manner, manner_of
+from consulguard.correlate.cause.leaning import Leaning
+from consulguard.correlate.cause.manners import Manner, checked, manner_of, prompt
 from consulguard.correlate.graph import Graph
 
 
 class Layout:
     """Answers about the mesh as it stands at one version of the graph's index."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, leaning: Leaning) -> None:
+        self.graph, self._leaning = graph, leaning
         self.version = graph.index.version
         self.services = max(len(graph.services) - len(graph.index.owner), 1)
         self.nodes = len(graph.nodes) or 1
@@ -19,9 +20,8 @@ class Layout:
         self._heard: dict[str, int] = {}
         self._size: dict[str, int] = {}
         self._checked: dict[str, bool] = {}
+        self._prompt: dict[str, bool] = {}
         self._manner: dict[str, Manner] = {}
-        self._calm: dict[str, dict[float, int]] = {}
-        self._named: dict[str, str] | None = None
 
     def units(self, node: str) -> dict[str, int]:
         """Service -> its units on the node."""
@@ -43,12 +43,9 @@ class Layout:
         return found
 
     def checked(self, service: str) -> bool:
-        """Whether a check would tell of the service's fault; where nobody has read that, we think so."""
+        """Whether a check would tell of the service's fault."""
         if (found := self._checked.get(service)) is None:
-            fact = self.graph.fact(service)
-            known = fact is not None and fact.instances is not None
-            found = fact is not None and (not known or any(i.checks for i in fact.instances or ()))
-            self._checked[service] = found
+            found = self._checked[service] = checked(self.graph.fact(service))
         return found
 
     def manner(self, service: str) -> Manner:
@@ -59,16 +56,13 @@ class Layout:
 
     def prompt(self, service: str) -> bool:
         """Whether it has checks that tell soon: that it stands says something."""
-        return self.checked(service) and not self.manner(service).slow
+        if (found := self._prompt.get(service)) is None:
+            found = self._prompt[service] = prompt(self.graph.fact(service))
+        return found
 
     def named(self, name: str) -> str:
         """The service of this name; empty where there is none, or more than one."""
-        if self._named is None:
-            self._named = {}
-            for key, fact in self.graph.services.items():
-                mine = fact.target.service
-                self._named[mine] = "" if mine in self._named else key
-        return self._named.get(name, "")
+        return self._leaning.named(name)
 
     def lonely(self, service: str) -> bool:
         """Whether nobody is known to call it, nor it anybody."""
@@ -80,17 +74,14 @@ class Layout:
 
     def trusts(self, service: str) -> dict[float, int]:
         """How many callers with prompt checks lean on the service, by the trust of their edges."""
-        if (found := self._calm.get(service)) is None:
-            found = self._calm[service] = {}
-            for edge in self.graph.callers(service):
-                if self.prompt(edge.caller):
-                    found[edge.trust] = found.get(edge.trust, 0) + 1
-        return found
+        return self._leaning.trusts(service)
 
 
 def layout(graph: Graph) -> Layout:
-    """The graph's layout, made anew when something was learned."""
+    """The graph's layout, made anew when something was learned; who leans on whom is only brought up to date."""
     found: Layout | None = graph.__dict__.get("_layout")
     if found is None or found.version != graph.index.version:
-        found = graph.__dict__["_layout"] = Layout(graph)
+        leaning = graph.__dict__.setdefault("_leaning", Leaning(graph))
+        leaning.keep_up()
+        found = graph.__dict__["_layout"] = Layout(graph, leaning)
     return found
