@@ -196,8 +196,6 @@ class Index:
             self._stale(owner)
 
     def _set_links(self, origin: str, before: Links, after: Links) -> None:
-        for link in before.keys() - after.keys():
-            self._unlink(origin, *link)
         for link, trust in after.items():
             if before.get(link) != trust:
                 caller, callee, provenance = link
@@ -207,6 +205,8 @@ class Index:
                 )
                 self.into.setdefault(callee, {})[caller] = None
                 self._stale(caller)
+        for link in before.keys() - after.keys():  # last, or a name that is still spoken of would be forgotten
+            self._unlink(origin, *link)
 
     def _unlink(self, origin: str, caller: str, callee: str, provenance: str) -> None:
         claims = self.out[caller][callee]

@@ -36,6 +36,11 @@ def test_the_most_trusted_of_several_sources_is_shown():
     assert (edge.provenance, edge.trust) == ("declared", 0.9)
 
 
+def test_a_caller_whose_only_call_is_replaced_is_still_known():
+    mesh = book(service("c"), edges("said", ("a", "b")), edges("said", ("a", "c")))
+    assert {s.name for s in topology(mesh, {}).services} == {"a", "c"}
+
+
 def test_what_is_not_registered_is_absent():
     shown = topology(book(service("a", "ghost")), {})
     assert {s.name: s.state for s in shown.services} == {"a": "passing", "ghost": "absent"}
