@@ -1,5 +1,5 @@
-"""``python -m bench [detect|storm|decode|runs|acknowledge|correlation|failover|stopped|rolling ...] [--seconds N]
-[--size SIZE]``, and for the last three ``[--runs N] [--restarts N] [--pairs N]``.
+"""``python -m bench [detect|storm|decode|runs|acknowledge|correlation|flip|failover|stopped|rolling ...]
+[--seconds N] [--size SIZE]``, and for the last three ``[--runs N] [--restarts N] [--pairs N]``.
 
 ``python -m bench correlation --help`` tells the options it has when it is called by itself. Ends with 1 when a
 bench says that what it measured is not good enough.
@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import acknowledge, decode, detect, failover, rolling, runs, stopped, storm
+from bench import acknowledge, decode, detect, failover, flip, rolling, runs, stopped, storm
 from bench.correlation import main as correlation
 
 BENCHES: dict[str, Callable[..., bool | None]] = {
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[..., bool | None]] = {
     "runs": runs.main,
     "acknowledge": acknowledge.main,
     "correlation": correlation.main,
+    "flip": flip.main,
     "failover": failover.main,
     "stopped": stopped.main,
     "rolling": rolling.main,
