@@ -80,7 +80,8 @@ class Callers:
         self.noise = self._noise()
         self.further = self.w.second - self.noise  # log prior of one more fault
         self._leaves: dict[tuple[int, float], tuple[float, float]] = {}
-        self._still: dict[tuple[int, float], tuple[float, float, float]] = {}
+        self._still: dict[int, list[tuple[float, int]]] = {}
+        self._weighted = tuple(log(weight) for _, weight in self.w.leans)
 
     def _noise(self) -> float:
         """How much less likely each fault is for what has come and gone by itself lately; log."""
@@ -114,41 +115,38 @@ class Callers:
     def grow(self, parts: dict[int, float]) -> Tree:
         """Level by level, a level being what costs the same."""
         tree, cost = Tree(parts), dict.fromkeys(parts, 0)
+        kids, parents, ways = tree.kids, tree.parents, tree.ways
         levels: _Levels = {}
         self._settle(tree, list(parts), 0, levels, cost)
         for level in range(1, _FAR + 1):
+            if not levels:
+                break
+            if (reached := levels.pop(level, None)) is None:
+                continue
             fresh = []
-            for step, parent in levels.pop(level, ()):
-                caller = step.caller
+            for way in reached:
+                step, parent = way
+                caller = step[0]
                 if caller not in cost:
                     cost[caller] = level
                     fresh.append(caller)
-                    tree.parents[caller] = 0
-                    tree.ways[caller] = []
-                tree.ways[caller].append((step, parent))
+                    parents[caller] = 0
+                    ways[caller] = []
+                ways[caller].append(way)
                 if cost[caller] == level:
-                    tree.kids.setdefault(parent, []).append(step)
-                    tree.parents[caller] += 1
+                    kids.setdefault(parent, []).append(step)
+                    parents[caller] += 1
             self._settle(tree, fresh, level, levels, cost)
-            if not levels:
-                break
         return tree
 
-    def _settle(
-        self,
-        tree: Tree,
-        fresh: list[int],
-        level: int,
-        levels: dict[int, list[tuple[_Step, int]]],
-        cost: dict[int, int],
-    ) -> None:
+    def _settle(self, tree: Tree, fresh: list[int], level: int, levels: _Levels, cost: dict[int, int]) -> None:
         tree.order += fresh
         if len(tree.order) >= _MANY:
             return
         for n in fresh:
-            for step in self.steps(n):
-                if step.caller not in cost:
-                    levels.setdefault(level + step.cost, []).append((step, n))
+            for step in self._steps[n] or self.steps(n):
+                if step[0] not in cost:
+                    levels.setdefault(level + step[2], []).append((step, n))
 
     def explain(self, sources: Mapping[str, float]) -> Tree:
         """The tree of these sources with ``edges`` filled in; for each, the part of its units that is gone."""
@@ -256,17 +254,25 @@ class Callers:
 
     def _stands(self, n: int, part: float) -> tuple[float, float, float]:
         """What its callers that stand say, for each way to lean on it; the ways' own weights included."""
-        key = (n, part)
-        if (found := self._still.get(key)) is None:
-            w, service = self.w, self.names[n]
-            loud = w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
-            calm = sorted((trust, k) for trust, k in self.scene.calm(service).items() if k)
-            weak, fair, strong = (
-                log(weight) + sum([k * log1p(-trust * lean * part * loud) for trust, k in calm])
-                for lean, weight in w.leans
-            )
-            found = self._still[key] = weak, fair, strong
-        return found
+        calm = self._still.get(n)
+        if calm is None:
+            calm = self._still[n] = self._calm(self.names[n])
+        weak, fair, strong = self._weighted
+        (w, _), (f, _), (s, _) = self.w.leans
+        for trust, callers in calm:
+            loud = trust * part
+            weak += callers * log1p(-w * loud)
+            fair += callers * log1p(-f * loud)
+            strong += callers * log1p(-s * loud)
+        return weak, fair, strong
+
+    def _calm(self, service: str) -> list[tuple[float, int]]:
+        """How many callers stand, by how surely they would show it if they leaned on a broken service for certain."""
+        calm = sorted((trust, callers) for trust, callers in self.scene.calm(service).items() if callers)
+        if not calm:
+            return []
+        loud = self.w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
+        return [(trust * loud, callers) for trust, callers in calm]
 
 
 def total(logs: list[float]) -> float:
