@@ -15,6 +15,7 @@ class Checks:
     def __init__(self, scene: Scene) -> None:
         self.scene, self.w = scene, scene.w
         self._seen: dict[tuple[str, bool], float] = {}
+        self._parts: dict[str, tuple[float, float, float] | None] = {}
 
     def quiet(self, elapsed: float, service: str = "") -> float:
         """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
@@ -33,6 +34,11 @@ class Checks:
         """Of a service some but not all of whose units fail: its log ratio if it is at fault as a whole, if only
         some of its units are, and their share. What its callers say of it differs as well.
         """
+        if service not in self._parts:
+            self._parts[service] = self._part(service)
+        return self._parts[service]
+
+    def _part(self, service: str) -> tuple[float, float, float] | None:
         scene = self.scene
         failing = [u for u in scene.units.get(service, ()) if u.own > 0 and u.node not in scene.dead]
         size = max(scene.layout.size(service), len(scene.units.get(service, ())))

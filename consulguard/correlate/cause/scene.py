@@ -71,6 +71,7 @@ class Scene:
         self.depth = self._around()
         self._callers = self._told_callers()
         self._calm: dict[str, dict[float, int]] = {}
+        self._restarts: dict[str, float] = {}
 
     # ---- what is told
 
@@ -165,8 +166,11 @@ class Scene:
 
     def restarts(self, service: str) -> float:
         """The odds that the service is being restarted unit by unit, rather than left alone."""
-        units = self.units.get(service, ())
-        return odds([u.blips for u in units], self.w) if len(units) > 1 else 0.0
+        if len(units := self.units.get(service, ())) < 2:
+            return 0.0
+        if (found := self._restarts.get(service)) is None:
+            found = self._restarts[service] = odds([u.blips for u in units], self.w)
+        return found
 
     def changed(self, service: str) -> bool:
         """Whether it was changed shortly before it failed, if it did."""
