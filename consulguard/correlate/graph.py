@@ -6,8 +6,7 @@ costs what that fact touches.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
@@ -173,13 +172,9 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
 
     def units(self, node: str) -> dict[str, int]:
         """Service -> instances on the node, sidecars left out. Of a node not read in detail: as services tell."""
-        fact = self.nodes.get(node)
-        found: Mapping[str, int] = {}
-        if fact is not None and fact.instances is not None:
-            found = Counter(service_key(target) for target in fact.instances)
-        else:
-            found = self.index.on_node.get(node, {})
-        return {key: found[key] for key in sorted(found) if key not in self.index.owner}
+        index = self.index
+        found = index.listed[node] if node in index.listed else index.on_node.get(node, {})
+        return {key: found[key] for key in sorted(found) if key not in index.owner}
 
 
 def _swap(table: dict[str, F], key: str, new: F | None) -> tuple[F | None, F | None]:

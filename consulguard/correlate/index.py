@@ -47,6 +47,7 @@ class Index:
         self.into: dict[str, dict[str, None]] = {}
         self.denied: dict[tuple[str, str], dict[str, None]] = {}
         self.on_node: dict[str, dict[str, int]] = {}  # node key -> service key -> instances there, as far as known
+        self.listed: dict[str, dict[str, int]] = {}  # the same of nodes read in detail, as their own facts list it
         self.zones: dict[str, dict[str, None]] = {}  # zone key -> node keys
         self._moved: set[str] = set()  # services whose facts, edges or owners have changed
         self._usable: dict[str, dict[str, Edge]] = {}
@@ -78,6 +79,9 @@ class Index:
             _drop(self.zones, zone_key(old.target, old.zone), key)
         if new is not None and new.zone:
             self.zones.setdefault(zone_key(new.target, new.zone), {})[key] = None
+        self.listed.pop(key, None)
+        if new is not None and new.instances is not None:
+            self.listed[key] = Counter(service_key(target) for target in new.instances)
 
     def put_edges(self, old: EdgesFact | None, new: EdgesFact | None) -> None:
         self.version += 1

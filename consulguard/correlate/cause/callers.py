@@ -267,7 +267,7 @@ class Callers:
         return weak, fair, strong
 
     def _calm(self, service: str) -> list[tuple[float, int]]:
-        """How many callers stand, by how surely they would show it if they leaned on a broken service for certain."""
+        """How many callers stand, by how surely each would show it if it leaned on what is broken for certain."""
         calm = sorted((trust, callers) for trust, callers in self.scene.calm(service).items() if callers)
         if not calm:
             return []
