@@ -18,7 +18,7 @@ def reach(callers: Callers) -> list[int]:
     """By service, as bits: the failing ones among itself and what calls it, over any number of calls."""
     onset = callers.scene.onset
     found = [1 << n if name in onset else 0 for n, name in enumerate(callers.names)]
-    above = [[step.caller for step in callers.steps(n)] for n in range(len(found))]
+    above = [[callers.number[caller] for caller, _ in callers.scene.told(name)] for name in callers.names]
     for _ in range(_PASSES):
         changed = False
         for n, who in enumerate(above):

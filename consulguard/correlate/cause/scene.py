@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from math import exp, log
 from typing import NamedTuple
 
@@ -82,7 +83,8 @@ class Scene:
         for trail in trails:
             target = trail.target
             node = node_key(target) if target.node else ""
-            owner = self.graph.owner(service_key(target)) if target.service else ""
+            service = service_key(target) if target.service else ""
+            owner = self.graph.owner(service)
             if trail.flips[-1][1] == PLANNED:
                 planned.add((owner, node))
             elif is_consul(target):
@@ -90,7 +92,7 @@ class Scene:
             elif (sign := read(trail.flips, self.now, self.w)) is not None:
                 at = (owner, node, target.instance)
                 signs.setdefault(at, []).append((trail.check, sign))
-                if owner and owner != service_key(target):
+                if owner != service:
                     fronts.add(at)
         own = {at[:2] for at in signs if at not in fronts}
         usual = _usual(signs, self.now)
@@ -217,6 +219,11 @@ def _asked(named: Callable[[str], str], calls: Iterable[Call], now: float, w: We
     return found
 
 
+@lru_cache(maxsize=4_096)
+def _of_resources(check: str) -> bool:
+    return _OWN.search(check) is not None
+
+
 class Usual(NamedTuple):
     """What a check of resources says of the middle one of many: where all strain, strain tells nothing.
 
@@ -231,7 +238,7 @@ def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]], now: fl
     told: dict[str, list[Sign]] = {}
     for checks in signs.values():
         for check, sign in checks:
-            if sign.ratio is not None and _OWN.search(check):
+            if sign.ratio is not None and _of_resources(check):
                 told.setdefault(check, []).append(sign)
     found = {}
     for check, all_of in told.items():
@@ -254,17 +261,18 @@ def _strain(sign: Sign, usual: Usual, now: float) -> float:
 def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:
     """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
     own = deps = 0.0
-    seen = [s for check, s in told if s.ratio is not None and not _OWN.search(check)]
+    telling = [(check, s) for check, s in told if s.ratio is not None]
+    seen = [s for check, s in telling if not _of_resources(check)]
     if seen:
         best = min(max(s.ratio or 0.0 for s in seen), w.bound)
         own = deps = best + (w.several if len(seen) > 1 and best > 0 else 0.0)
-    strained = [(c, s) for c, s in told if s.ratio is not None and _OWN.search(c)]
-    if strained:
+    if len(seen) < len(telling):
+        strained = [(c, s) for c, s in telling if _of_resources(c)]
         best = min(max(_strain(s, usual.get(c, Usual()), now) for c, s in strained), w.bound)
         # a strained thing need not fail outside, and a failing one need not be strained
         own = log(w.outside * exp(own) + 1 - w.outside) + log(w.strains * exp(best) + 1 - w.strains)
         deps += log(1 - w.strained + w.strained * exp(min(best, 4.0)))
-    every = seen + [s for _, s in strained]
-    onset = min((s.onset for s in every if s.bad), default=min((s.onset for s in every), default=0.0))
-    blips = max((s.blips for s in seen), key=len, default=())
-    return Unit(node, own, deps, onset, any(s.bad for s in every), blips)
+    bad = [s.onset for _, s in telling if s.bad]
+    onset = min(bad or [s.onset for _, s in telling], default=0.0)
+    blips = max([s.blips for s in seen], key=len, default=())
+    return Unit(node, own, deps, onset, bool(bad), blips)
