@@ -126,7 +126,7 @@ class Callers:
             fresh = []
             for way in reached:
                 step, parent = way
-                caller = step[0]
+                caller = step.caller
                 if caller not in cost:
                     cost[caller] = level
                     fresh.append(caller)
@@ -145,8 +145,8 @@ class Callers:
             return
         for n in fresh:
             for step in self._steps[n] or self.steps(n):
-                if step[0] not in cost:
-                    levels.setdefault(level + step[2], []).append((step, n))
+                if step.caller not in cost:
+                    levels.setdefault(level + step.cost, []).append((step, n))
 
     def explain(self, sources: Mapping[str, float]) -> Tree:
         """The tree of these sources with ``edges`` filled in; for each, the part of its units that is gone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from consulguard.correlate.cause.leaning import Leaning
 from consulguard.correlate.cause.manners import Manner, checked, manner_of, prompt
 from consulguard.correlate.graph import Graph
@@ -72,7 +74,7 @@ class Layout:
         """How many checked callers lean on it."""
         return sum(self.trusts(service).values())
 
-    def trusts(self, service: str) -> dict[float, int]:
+    def trusts(self, service: str) -> Mapping[float, int]:
         """How many callers with prompt checks lean on the service, by the trust of their edges."""
         return self._leaning.trusts(service)
 

@@ -5,12 +5,13 @@ A popular service has thousands of callers: they are not counted again because s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from consulguard.correlate.cause.manners import prompt
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.index import Edge
 
 Edges = dict[str, Edge]
-_NONE: dict[float, int] = {}
 
 
 class Leaning:
@@ -21,9 +22,9 @@ class Leaning:
         self._names: dict[str, str] = {}  # service -> its name
         self._named: dict[str, dict[str, None]] = {}  # name -> services of this name
 
-    def trusts(self, service: str) -> dict[float, int]:
+    def trusts(self, service: str) -> Mapping[float, int]:
         """How many callers with prompt checks lean on the service, by the trust of their edges."""
-        return self._trusts.get(service, _NONE)
+        return self._trusts.get(service, {})
 
     def named(self, name: str) -> str:
         """The service of this name; empty where there is none, or more than one."""
@@ -39,8 +40,9 @@ class Leaning:
     def _count(self, service: str) -> None:
         self._add(self._counted.pop(service, {}), -1)
         index = self._graph.index
-        if service not in index.owner and prompt(self._graph.fact(service)) and (edges := index.callees(service)):
-            self._counted[service] = edges
+        folded = service in index.owner and service not in index.sidecars  # its edges are its owner's
+        if not folded and prompt(self._graph.fact(service)):
+            edges = self._counted[service] = index.callees(service)
             self._add(edges, 1)
 
     def _add(self, edges: Edges, more: int) -> None:

@@ -107,7 +107,7 @@ def told_edges(draw: st.DrawFn) -> EdgesFact:
     return msgspec.structs.replace(found, denied=tuple((svc(a), svc(b)) for a, b in denied))
 
 
-sidecars = st.builds(sidecar, names, names)
+sidecars = st.builds(sidecar, st.sampled_from([*NAMES, "a-sidecar-proxy"]), names)
 facts = st.lists(st.one_of(services(), services(), sidecars, nodes(), told_edges()), max_size=3)
 looks = st.one_of(
     st.tuples(st.builds(inst, names, places), st.sampled_from(["http", "cpu"]), st.sampled_from(SEEN)),
