@@ -1,29 +1,25 @@
-"""What stays the same between two judgements, looked up once: sizes, units, callers. Kept beside the graph."""
+"""What stays the same between two judgements: sizes, units, callers. Kept beside the graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from consulguard.correlate.cause.leaning import Leaning
-from consulguard.correlate.cause.manners import Manner, checked, manner_of, prompt
+from consulguard.correlate.cause.kept import Kept
+from consulguard.correlate.cause.manners import Manner
 from consulguard.correlate.graph import Graph
 
 
 class Layout:
     """Answers about the mesh as it stands at one version of the graph's index."""
 
-    def __init__(self, graph: Graph, leaning: Leaning) -> None:
-        self.graph, self._leaning = graph, leaning
+    def __init__(self, graph: Graph, kept: Kept) -> None:
+        self.graph, self._kept = graph, kept
         self.version = graph.index.version
         self.services = max(len(graph.services) - len(graph.index.owner), 1)
         self.nodes = len(graph.nodes) or 1
         self.hosts = len(graph.index.on_node)  # nodes that something runs on
         self._units: dict[str, dict[str, int]] = {}
         self._heard: dict[str, int] = {}
-        self._size: dict[str, int] = {}
-        self._checked: dict[str, bool] = {}
-        self._prompt: dict[str, bool] = {}
-        self._manner: dict[str, Manner] = {}
 
     def units(self, node: str) -> dict[str, int]:
         """Service -> its units on the node."""
@@ -39,32 +35,23 @@ class Layout:
 
     def size(self, service: str) -> int:
         """Units of a service; 0 when the catalog does not know it."""
-        if (found := self._size.get(service)) is None:
-            fact = self.graph.fact(service)
-            found = self._size[service] = max(fact.count, len(fact.instances or ())) if fact else 0
-        return found
+        return self._kept.told(service).size
 
     def checked(self, service: str) -> bool:
-        """Whether a check would tell of the service's fault."""
-        if (found := self._checked.get(service)) is None:
-            found = self._checked[service] = checked(self.graph.fact(service))
-        return found
+        """Whether a check would tell of the service's fault; where nobody has read that, we think so."""
+        return self._kept.told(service).checked
 
     def manner(self, service: str) -> Manner:
         """How slowly its checks may tell of a fault."""
-        if (found := self._manner.get(service)) is None:
-            found = self._manner[service] = manner_of(self.graph.fact(service))
-        return found
+        return self._kept.told(service).manner
 
     def prompt(self, service: str) -> bool:
         """Whether it has checks that tell soon: that it stands says something."""
-        if (found := self._prompt.get(service)) is None:
-            found = self._prompt[service] = prompt(self.graph.fact(service))
-        return found
+        return self._kept.told(service).prompt
 
     def named(self, name: str) -> str:
         """The service of this name; empty where there is none, or more than one."""
-        return self._leaning.named(name)
+        return self._kept.named(name)
 
     def lonely(self, service: str) -> bool:
         """Whether nobody is known to call it, nor it anybody."""
@@ -76,14 +63,14 @@ class Layout:
 
     def trusts(self, service: str) -> Mapping[float, int]:
         """How many callers with prompt checks lean on the service, by the trust of their edges."""
-        return self._leaning.trusts(service)
+        return self._kept.trusts(service)
 
 
 def layout(graph: Graph) -> Layout:
-    """The graph's layout, made anew when something was learned; who leans on whom is only brought up to date."""
+    """The graph's layout, made anew when something was learned; what is kept is only brought up to date."""
     found: Layout | None = graph.__dict__.get("_layout")
     if found is None or found.version != graph.index.version:
-        leaning = graph.__dict__.setdefault("_leaning", Leaning(graph))
-        leaning.keep_up()
-        found = graph.__dict__["_layout"] = Layout(graph, leaning)
+        kept = graph.__dict__.setdefault("_kept", Kept(graph))
+        kept.keep_up()
+        found = graph.__dict__["_layout"] = Layout(graph, kept)
     return found

@@ -47,16 +47,6 @@ def manner_of(fact: ServiceFact | None) -> Manner:
     return Manner(min(max(needed - 1, 0) * looks, _MOST_S), looks)
 
 
-def checked(fact: ServiceFact | None) -> bool:
-    """Whether a check would tell of the service's fault; where nobody has read that, we think so."""
-    return fact is not None and (fact.instances is None or any(i.checks for i in fact.instances))
-
-
-def prompt(fact: ServiceFact | None) -> bool:
-    """Whether it has checks that tell soon: that it stands says something."""
-    return checked(fact) and not manner_of(fact).slow
-
-
 def quiet(elapsed: float, manner: Manner, w: Weights) -> float:
     """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
     heard = max(elapsed - manner.silent_s, 0.0)
