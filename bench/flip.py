@@ -98,16 +98,20 @@ def flip(fleet: Fleet, service: str) -> list[float]:
     return spent
 
 
-def measure(services: int, flips: int) -> list[Sequence[float]]:
-    """By row, the milliseconds of each flip; the first one is not counted."""
-    fleet, dice = Fleet.of(services), random.Random("flip")
-    young = fleet.topology["services"][services // 2 : -OLD]
-    spent = [flip(fleet, dice.choice(young)) for _ in range(flips + 1)]
-    return list(zip(*spent[1:], strict=True))
+def measure(sizes: Sequence[int], flips: int) -> dict[int, list[Sequence[float]]]:
+    """By size and row, the milliseconds of each flip; the fleets in turns, the first flip of each not counted."""
+    fleets = {size: Fleet.of(size) for size in sizes}
+    spent: dict[int, list[list[float]]] = {size: [] for size in sizes}
+    dice = random.Random("flip")
+    for _ in range(flips + 1):
+        for size, fleet in fleets.items():
+            young = fleet.topology["services"][size // 2 : -OLD]
+            spent[size].append(flip(fleet, dice.choice(young)))
+    return {size: list(zip(*told[1:], strict=True)) for size, told in spent.items()}
 
 
 def report(sizes: Sequence[int], flips: int) -> str:
-    found = {size: measure(size, flips) for size in sizes}
+    found = measure(sizes, flips)
     rows = []
     for n, what in enumerate(ROWS):
         base = statistics.median(found[sizes[0]][n])
