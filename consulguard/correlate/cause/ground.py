@@ -33,7 +33,7 @@ class Ground:
     def judge(self, nodes: Iterable[str], zones: Iterable[str], best: float) -> Iterator[Story]:
         """Places that may be nearly as good as the ``best`` of services. Zones first: they outdo their nodes."""
         for zone in zones:
-            every = list(self.scene.graph.zones()[zone])
+            every = sorted(self.scene.graph.zones()[zone])
             ratios = [node_ratio(self.callers, n) for n in every]
             told = sum(log(self.w.zone_hit * exp(min(r, 300.0)) + 1 - self.w.zone_hit) for r in ratios)
             if (story := self._story(("zone", zone), self.w.zone + told, every, best)) is not None:
