@@ -154,8 +154,9 @@ def _accused(graph: Graph, found: Findings, roots: Mapping[str, int], accused: I
     """Those of the accused that excuse a root which calls them."""
     causes: list[Cause] = []
     taken: set[str] = set()
+    failing = found.down.keys() | found.stranded.keys()
     for suspect in accused:
-        callers = tuple(e.caller for e in graph.callers(suspect) if e.caller in found.down)
+        callers = tuple(e.caller for e in graph.callers(suspect) if e.caller in failing)
         excused = {key for key in callers if key in roots} - taken
         if excused and suspect not in found.stranded and graph.target(suspect) is not None:
             taken |= excused
