@@ -33,6 +33,7 @@ UNIT = "shop-web"
 SYSTEMCTL = "/usr/bin/systemctl"
 BACKEND = (
     "[Service]\nExecStart=/usr/bin/python3 -m http.server {port} --bind 127.0.0.1 --directory /usr/share/doc\n"
+    "Restart=on-failure\nRestartSec=1\n"  # of a start that failed; a hung process does not fail
 )
 SSHD = "[Service]\nRuntimeDirectory=sshd\nExecStart={command}\nStandardError=append:{log}\n"
 
