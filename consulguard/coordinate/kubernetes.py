@@ -76,7 +76,8 @@ class KubernetesLock(Lock):
         """A renewal that was broken off may have been written, or be so yet: then it is read again."""
         if not self._taking:
             return
-        lease = self._lease or await self._read()
+        lease, self._lease = self._lease, None  # until the answer is there, nobody knows its version
+        lease = lease or await self._read()
         while lease is not None and lease.spec.holder_identity == self._identity:
             lease.spec.holder_identity = ""
             lease = None if await self._write(lease) is not None else await self._read()
