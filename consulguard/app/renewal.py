@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from consulguard.app import service
-from consulguard.app.reload import fingerprint
+from consulguard.app.reload import Print, fingerprint
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings, units
 from consulguard.errors import ConfigError
@@ -46,7 +46,7 @@ class Renewal:
 
         Whoever waits to lead needs playbooks that can be used: these are looked at as well.
         """
-        seen: object = None
+        seen: Print | None = None
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._loaded.config.playbooks.reload):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,9 +45,15 @@ class BaseSession(ABC):
         """For sentences about it."""
         return str(self.path)
 
-    @abstractmethod
     def open(self) -> None:
-        """Take it, connect, check the chain from the newest snapshot on, compare with the mark."""
+        """Take it, connect, check the chain from the newest snapshot on, compare with the mark, or let go."""
+        with ExitStack() as undo:
+            undo.callback(self.abandon)
+            self._open()
+            undo.pop_all()
+
+    @abstractmethod
+    def _open(self) -> None: ...
 
     @abstractmethod
     def abandon(self) -> None:

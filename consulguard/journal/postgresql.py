@@ -49,7 +49,7 @@ class PostgresSession(BaseSession):
     def name(self) -> str:
         return f"in PostgreSQL, schema {self.schema}"
 
-    def open(self) -> None:
+    def _open(self) -> None:
         try:
             con = pg.connect(self.dsn(), self.schema, readonly=self._readonly)
             self._con = pg.Pg(con)
@@ -62,13 +62,10 @@ class PostgresSession(BaseSession):
             self._broken, self._marked = None, None
             self.behind = self._compare(self._con)
             self.write_mark()
-        except BaseException as error:
-            self.abandon()
-            if isinstance(error, self.said):
-                raise pg.plainly(error, f"open the journal {self.name}") from error
-            if isinstance(error, OSError):
-                raise StoreUnavailable(f"open the journal: {error.strerror or error}") from error
-            raise
+        except self.said as error:
+            raise pg.plainly(error, f"open the journal {self.name}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"open the journal: {error.strerror or error}") from error
 
     def abandon(self) -> None:
         self._drop_connection()

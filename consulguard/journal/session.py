@@ -29,8 +29,7 @@ class Session(BaseSession):
         super().__init__(path, channels, settings, readonly=readonly)
         self._lock = FileLock(path.with_name(path.name + ".lock"))
 
-    def open(self) -> None:
-        """Take the lock, connect, check the chain from the newest snapshot on, compare with the mark."""
+    def _open(self) -> None:
         try:
             if self._readonly:
                 self._con = con = db.connect_readonly(self.path, busy_s=self._settings.busy_s)
@@ -43,13 +42,10 @@ class Session(BaseSession):
             self._broken, self._marked = None, None
             self.behind = self._compare(con)
             self.write_mark()
-        except BaseException as error:
-            self.abandon()
-            if isinstance(error, self.said):
-                raise self._plainly(error, f"open {self.path}") from error
-            if isinstance(error, OSError):
-                raise StoreUnavailable(f"open {self.path}: {error.strerror or error}") from error
-            raise
+        except self.said as error:
+            raise self._plainly(error, f"open {self.path}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"open {self.path}: {error.strerror or error}") from error
 
     def abandon(self) -> None:
         """Let go of connection and lock, whatever their state."""
