@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, log, log1p
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consulguard.correlate.cause.checks import Checks
 from consulguard.correlate.cause.scene import Scene
@@ -46,6 +46,15 @@ class _Step(NamedTuple):
 _Levels = dict[int, list[tuple[_Step, int]]]  # by cost, with the parent
 
 
+@dataclass(slots=True, eq=False)
+class Said:
+    """What is above a service says of it. The same callers say the same: trees share these."""
+
+    edges: float  # if it is broken
+    alone: float  # with it, if nothing it needs is broken
+    leans: float  # how strongly callers lean on it, as it looks
+
+
 @dataclass(slots=True)
 class Tree:
     parts: dict[int, float]  # of the sources' units that are gone
@@ -53,11 +62,11 @@ class Tree:
     kids: dict[int, list[_Step]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)  # how many explain it equally well
     ways: dict[int, list[tuple[_Step, int]]] = field(default_factory=dict)  # to a caller, each with the parent
-    edges: dict[int, float] = field(default_factory=dict)
-    alone: dict[int, float] = field(
-        default_factory=dict
-    )  # what it and those above say if nothing it needs is broken
-    leans: dict[int, float] = field(default_factory=dict)  # how strongly callers lean on it, as it looks
+    said: dict[int, Said] = field(default_factory=dict)
+
+    def edges(self, n: int) -> float:
+        """What the callers of a source say."""
+        return self.said[n].edges
 
     def touches(self) -> int:
         """The services in it, as bits."""
@@ -79,7 +88,7 @@ class Callers:
         self.own = [checks.seen(name, True) + self.w.changed * scene.changed(name) for name in self.names]
         self.noise = self._noise()
         self.further = self.w.second - self.noise  # log prior of one more fault
-        self._leaves: dict[tuple[int, float], tuple[float, float]] = {}
+        self._made: dict[tuple[Any, ...], Said] = {}
         self._still: dict[int, list[tuple[float, int]]] = {}
         self._weighted = tuple(log(weight) for _, weight in self.w.leans)
 
@@ -174,28 +183,29 @@ class Callers:
 
     def _weight(self, tree: Tree, parent: int) -> float:
         shows = parent in tree.parts or self.names[parent] in self.scene.onset
-        return tree.leans[parent] * (1.0 if shows else _LOOKS_WELL)
+        return tree.said[parent].leans * (1.0 if shows else _LOOKS_WELL)
 
     # ---- what the callers say
 
     def _fill(self, tree: Tree) -> None:
-        kids, parts = tree.kids, tree.parts
+        kids, parts, said, made = tree.kids, tree.parts, tree.said, self._made
         for n in reversed(tree.order):
-            part = parts.get(n, 1.0)
-            if n not in kids:
-                tree.edges[n], tree.leans[n] = self._leaf(n, part)
-            else:
-                tree.edges[n], tree.leans[n] = self._edges(tree, n, 1.0)
-                if part < 1.0:
-                    tree.edges[n] = self._maimed(
-                        tree.edges[n], self._edges(tree, n, self.w.maimed * part)[0], part
-                    )
-            tree.alone[n] = self._alone(tree, n)
+            part, callers = parts.get(n, 1.0), kids.get(n, ())
+            key = (n, part, *[(said[c], tree.parents[c]) for c, _, _, _ in callers])
+            if (found := made.get(key)) is None:
+                found = made[key] = self._say(tree, n, part)
+            said[n] = found
 
-    def _alone(self, tree: Tree, n: int) -> float:
+    def _say(self, tree: Tree, n: int, part: float) -> Said:
+        edges, leans = self._edges(tree, n, 1.0)
+        if part < 1.0:
+            edges = self._maimed(edges, self._edges(tree, n, self.w.maimed * part)[0], part)
+        return Said(edges, self._alone(tree, n, edges), leans)
+
+    def _alone(self, tree: Tree, n: int, edges: float) -> float:
         """What it and those above it say if nothing it needs is broken: they are well, or at fault themselves."""
-        well = sum([tree.alone[step.caller] / tree.parents[step.caller] for step in tree.kids.get(n, ())])
-        fault = self.further + self.own[n] + tree.edges[n]
+        well = sum([tree.said[step.caller].alone / tree.parents[step.caller] for step in tree.kids.get(n, ())])
+        fault = self.further + self.own[n] + edges
         return well + log1p(exp(fault - well)) if fault - well < _HIGH else fault
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
@@ -203,26 +213,18 @@ class Callers:
         fails = self.w.fells * part
         return total([log(fails) + whole, log1p(-fails) + some])
 
-    def _leaf(self, n: int, part: float) -> tuple[float, float]:
-        """Where nothing above it says more."""
-        if (found := self._leaves.get((n, part))) is None:
-            edges, lean = self._lean(*self._stands(n, 1.0))
-            if part < 1.0:
-                edges = self._maimed(edges, self._lean(*self._stands(n, self.w.maimed * part))[0], part)
-            found = self._leaves[n, part] = edges, lean
-        return found
-
     def _edges(self, tree: Tree, n: int, part: float) -> tuple[float, float]:
         """What its callers say, and how strongly they seem to lean on it."""
-        deps, edges, alone, parents = self.deps, tree.edges, tree.alone, tree.parents
+        deps, said, parents = self.deps, tree.said, tree.parents
         weak, fair, strong = self._stands(n, part)
         other = 0.0
         (w, _), (f, _), (s, _) = self.w.leans
         for caller, trust, _, order in tree.kids.get(n, ()):
-            told = deps[caller] + edges[caller] - alone[caller]
+            above = said[caller]
+            told = deps[caller] + above.edges - above.alone
             gain = trust * part * (order * exp(told if told < _HIGH else _HIGH) - 1)
             of = parents[caller]
-            other += alone[caller] / of
+            other += above.alone / of
             weak += log1p(w * gain) / of
             fair += log1p(f * gain) / of
             strong += log1p(s * gain) / of
@@ -231,15 +233,15 @@ class Callers:
 
     def besides(self, tree: Tree) -> dict[int, float]:
         """The chance of each service above the sources that it is at fault as well, if these are."""
-        broken, found = dict(tree.parts), {}
+        said, broken, found = tree.said, dict(tree.parts), {}
         for n in tree.order:
             if n not in tree.parts:
-                fault = exp(min(self.further + self.own[n] + tree.edges[n] - tree.alone[n], 0.0))
+                fault = exp(min(self.further + self.own[n] + said[n].edges - said[n].alone, 0.0))
                 found[n] = (1 - broken[n]) * fault
                 broken[n] += found[n]
             for caller, trust, _, order in tree.kids.get(n, ()):
-                leans = trust * tree.leans[n]
-                told = self.deps[caller] + tree.edges[caller] - tree.alone[caller]
+                leans = trust * said[n].leans
+                told = self.deps[caller] + said[caller].edges - said[caller].alone
                 falls = leans * order * exp(told if told < _HIGH else _HIGH)
                 share = broken[n] * falls / (falls + 1 - leans) / tree.parents[caller]
                 broken[caller] = min(broken.get(caller, 0.0) + share, 1.0)

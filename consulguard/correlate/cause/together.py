@@ -9,8 +9,8 @@ from consulguard.correlate.cause.callers import Callers, Tree, total
 from consulguard.correlate.cause.stories import Story
 
 _FIRSTS, _SECONDS = 5, 12  # of pairs
-_JOINT = 12  # pairs judged jointly
-_VISITS = 1200  # of services in trees of callers, alone
+_JOINT = 8  # pairs judged jointly
+_VISITS = 400  # of services in trees of callers, alone
 _REFINED = 8
 _EVEN = 1e-9  # log
 _APART = 7.0  # log: a pair that even apart falls this short of the best is not judged
@@ -53,11 +53,11 @@ class Together:
     def _at_fault(self, tree: Tree, service: str) -> float:
         """What the service and its callers say if it is at fault: as a whole, or some of its units only."""
         n = self.callers.number[service]
-        found = self.itself[service] + tree.edges[n]
+        found = self.itself[service] + tree.edges(n)
         if (parted := self.callers.checks.parted(service)) is not None:
             whole, some, share = parted
             changed = self.w.changed * self.callers.scene.changed(service)
-            found = changed + total([whole + tree.edges[n], some + self.callers.partly(tree, n, share)])
+            found = changed + total([whole + tree.edges(n), some + self.callers.partly(tree, n, share)])
         return found
 
     def _most(self, service: str) -> float:
@@ -113,7 +113,7 @@ class Together:
         scene, n = self.callers.scene, self.callers.number[victim]
         calls = 1.0 if scene.layout.lonely(victim) else self.w.unseen
         falls = calls * min(self.touches[cause].bit_count() / scene.layout.services, 1.0)
-        told = self.callers.deps[n] + self.trees[victim].edges[n]
+        told = self.callers.deps[n] + self.trees[victim].edges(n)
         score = self.scores[cause] + told + log(falls * self.w.leans[-1][0])
         return Story((("service", cause),), score, self.touches[cause] | self.touches[victim])
 
