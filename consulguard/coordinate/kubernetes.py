@@ -6,7 +6,8 @@ raise the version, but a holder keeps the one it came in with, and whoever comes
 
 Nothing expires by itself: a candidate has to see the object unchanged for ``valid_s`` on its own clock before it
 takes it over. The holder counts from the send of its write, which is earlier than anybody can have seen it.
-Releasing leaves the object, so a candidate that finds it gone was not released to: it waits as long.
+Releasing leaves the object, so where there is none it may have been deleted a moment ago, under a holder who goes
+on until the next renewal: everybody waits as long before making it, the first time as well.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TTL_S = 15.0
 AGAIN_S = 0.5
 NOTE = "consulguard.io/mark"
 GONE = "gone"  # in place of the version of an object that is not there
+NOTHING = ("", 0.0)
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -42,14 +44,13 @@ class KubernetesLock(Lock):
         self._clock = clock
         self._lease: Any = None  # as it was last read or written; ours while we hold it
         self._taking = False  # whether the object may say that it is ours
-        self._seen = ("", 0.0)  # another's version, and when we first saw it
+        self._seen = NOTHING  # another's version, or that there is none, and when we first saw it
+        self._missed_at = 0.0  # when we last saw that there is none
 
     async def take(self) -> int | None:
         lease = await self._read()
         if lease is None:
-            if self._seen[0] and not self._unchanged(GONE, self.valid_s):
-                return None  # deleted under its holder, who goes on until the next renewal
-            return await self._take(self._fresh(), create=True)
+            return await self._take(self._fresh(), create=True) if self._missing() else None
         holder = lease.spec.holder_identity if lease.spec else None
         if holder and holder != self._identity and not self._over(lease):
             return None
@@ -57,7 +58,10 @@ class KubernetesLock(Lock):
 
     async def _take(self, lease: Any, *, create: bool = False) -> int | None:
         self._taking = True
-        return _epoch(await self._write(lease, create=create))
+        epoch = _epoch(await self._write(lease, create=create))
+        if epoch is not None:
+            self._seen = NOTHING  # before our own time: it says nothing of what comes after
+        return epoch
 
     async def renew(self) -> None:
         lease = self._lease
@@ -116,6 +120,14 @@ class KubernetesLock(Lock):
         """Whether its holder has not been heard of for as long as it may be away. By our own clock alone."""
         allowed = max(self.valid_s, float(lease.spec.lease_duration_seconds or 0))
         return self._unchanged(str(lease.metadata.resource_version), allowed)
+
+    def _missing(self) -> bool:
+        """Whether nobody can believe in it any more. Between two looks too far apart it may have come and gone."""
+        now = self._clock.monotonic()
+        if now - self._missed_at >= self.valid_s:
+            self._seen = NOTHING
+        self._missed_at = now
+        return self._unchanged(GONE, self.valid_s)
 
     def _unchanged(self, version: str, for_s: float) -> bool:
         now = self._clock.monotonic()

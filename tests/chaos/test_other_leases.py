@@ -105,7 +105,7 @@ async def in_kubernetes(
 async def test_an_operator_deletes_the_lease_in_kubernetes(
     in_kubernetes: tuple[World, str], real_kube: RealKube
 ) -> None:
-    """Whoever else finds it gone waits as long as its holder may go on believing in it."""
+    """Whoever finds it gone waits as long as its holder may go on believing in it."""
     world, path = in_kubernetes
     a, _ = await world.pair()
     await world.repaired(world.service("fenced"))
@@ -114,8 +114,8 @@ async def test_an_operator_deletes_the_lease_in_kubernetes(
     await world.until("a has noticed", lambda: "lease_lost" in a.bot.output())
     assert now() - began < RENEW_S + 2.0
     await world.until("somebody has it again", lambda: len(world.epochs()) > 1)
-    first, second = [line for line in world.notes.lines("lease") if line["holder"]][:2]
-    assert second["holder"] == first["holder"] or second["t"] - began >= TTL_S - 0.5  # the onlooker's next look
+    gains = [line["t"] for line in world.notes.lines("lease") if line["holder"]]
+    assert gains[1] - began >= TTL_S - 0.5  # the onlooker's next look
     await world.led()
     await world.repaired(world.service("once"))
     await judged(world)
