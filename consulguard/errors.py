@@ -9,6 +9,7 @@
     │   ├── ConsulUnavailable      unreachable, 5xx, timeout, no leader
     │   ├── StoreUnavailable
     │   │   ├── StaleEpoch         a newer leader writes the journal
+    │   │   ├── StoreSilent            no answer, not even a no
     │   │   └── StoreFull              the disk
     │   ├── LeaseUnavailable       the lock's keeper gave no answer: nobody knows
     │   ├── NotSent                an effect that certainly did not leave
@@ -75,6 +76,10 @@ class StoreUnavailable(Temporary):
 
 class StaleEpoch(StoreUnavailable):
     """The journal has entries of a newer epoch: another leader writes it now. Nothing was written."""
+
+
+class StoreSilent(StoreUnavailable):
+    """The journal's database has not answered in time: somebody with another way to it may fare better."""
 
 
 class StoreFull(StoreUnavailable):

@@ -26,6 +26,7 @@ class BaseSession(ABC):
     """
 
     said: tuple[type[Exception], ...]
+    answer_s: float | None = None  # what waits for the database for longer is broken off
 
     def __init__(
         self, path: Path, channels: tuple[str, ...], settings: JournalSettings, *, readonly: bool
@@ -36,6 +37,7 @@ class BaseSession(ABC):
         self._settings = settings
         self._readonly = readonly
         self._con: Tables | None = None
+        self.off = False  # set by ``break_off``, and unset before ``open``, both from any thread
         self._broken: StoreUnavailable | StoreCorrupt | None = None
         self._last = (0, chain.GENESIS)
         self._marked: tuple[int, str] | None = None
@@ -61,7 +63,7 @@ class BaseSession(ABC):
 
     @abstractmethod
     def break_off(self) -> None:
-        """Whatever waits for the database ends in an error. From any thread."""
+        """Whatever waits for the database ends in an error, also what begins to. From any thread."""
 
     @abstractmethod
     def integrity(self, con: Tables) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, cast
 
 import psycopg
 from psycopg import sql
 
-from consulguard.errors import ConfigError, StoreCorrupt, StoreUnavailable
+from consulguard.errors import ConfigError, StoreCorrupt, StoreSilent, StoreUnavailable
 from consulguard.journal.tables import Found
 
 CONNECT_S = 5
@@ -71,13 +71,15 @@ def plainly(error: Exception, doing: str) -> StoreUnavailable | StoreCorrupt:
     said = lines[0][:200] if lines and code else type(error).__name__
     if code in ("XX001", "XX002"):
         return StoreCorrupt(f"{doing}: PostgreSQL finds the journal damaged ({said})")
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return StoreSilent(f"{doing}: PostgreSQL has not let us in within {CONNECT_S} s")
     return StoreUnavailable(f"{doing}: PostgreSQL: {said}" + (f" ({code})" if code else ""))
 
 
-def connect(dsn: str, schema: str, *, readonly: bool) -> psycopg.Connection[Any]:
-    """A connection whose tables are the journal's. Raises ConfigError, StoreUnavailable."""
+def connect(dsn: str) -> psycopg.Connection[Any]:
+    """Raises ConfigError."""
     try:
-        con = psycopg.connect(
+        return psycopg.connect(
             dsn,
             autocommit=True,
             connect_timeout=CONNECT_S,
@@ -89,15 +91,15 @@ def connect(dsn: str, schema: str, *, readonly: bool) -> psycopg.Connection[Any]
         )
     except psycopg.ProgrammingError:
         raise ConfigError("journal.dsn_file does not hold a PostgreSQL connection string") from None
-    with ExitStack() as undo:
-        undo.callback(con.close)
-        for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
-            con.execute(f"SET {setting} = {WAIT_MS}")
-        if readonly:
-            con.execute("SET default_transaction_read_only = on")
-        con.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
-        undo.pop_all()
-    return con
+
+
+def settle(con: psycopg.Connection[Any], schema: str, *, readonly: bool) -> None:
+    """Its tables are the journal's from now on, and it waits for nothing for long."""
+    for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        con.execute(f"SET {setting} = {WAIT_MS}")
+    if readonly:
+        con.execute("SET default_transaction_read_only = on")
+    con.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
 
 
 def break_off(con: psycopg.Connection[Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import psycopg
 
-from consulguard.errors import StaleEpoch, StoreCorrupt, StoreUnavailable
+from consulguard.errors import StaleEpoch, StoreCorrupt, StoreSilent, StoreUnavailable
 from consulguard.journal import chain, pg, rows
 from consulguard.journal.base import BaseSession
 from consulguard.journal.sqlite import DEFAULTS
@@ -39,6 +39,7 @@ class PostgresSession(BaseSession):
         self, path: Path, channels: tuple[str, ...], settings: JournalSettings, *, readonly: bool
     ) -> None:
         super().__init__(path, channels, settings, readonly=readonly)
+        self.answer_s = settings.answer_s
         self.dsn: Callable[[], str] = str
         self.schema = SCHEMA
         self.take_over = False
@@ -51,8 +52,11 @@ class PostgresSession(BaseSession):
 
     def _open(self) -> None:
         try:
-            con = pg.connect(self.dsn(), self.schema, readonly=self._readonly)
+            con = pg.connect(self.dsn())
             self._con = pg.Pg(con)
+            if self.off:  # while we were connecting there was nothing to break off
+                raise StoreSilent(f"open the journal {self.name}: nobody waits for it any more")
+            pg.settle(con, self.schema, readonly=self._readonly)
             if not self._readonly:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 pg.prepare(con, self.schema)
@@ -72,7 +76,7 @@ class PostgresSession(BaseSession):
         self._marked = self._last = (0, chain.GENESIS)
 
     def break_off(self) -> None:
-        con = self._con
+        self.off, con = True, self._con
         if con is not None:
             pg.break_off(_own(con))
 

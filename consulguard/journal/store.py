@@ -42,6 +42,7 @@ class JournalSettings(Value, frozen=True, kw_only=True):
     free_space: int = 64 * 1024 * 1024  # bytes; with less left on the disk nothing more is appended
     mark_every_s: float = 1.0  # the mark is at most this much older than the journal
     busy_s: float = 5.0  # how long SQLite waits for another connection's lock
+    answer_s: float = 15.0  # PostgreSQL is silent: connecting and shutting its last writer out take 5 s each
     chunk: int = 500  # entries read from disk at once
     outbox_pending: int = 1000  # keys waiting per channel; beyond it the oldest resolved one is dropped
     outbox_kept: int = 12_000  # told or failed keys kept per channel, so that their messages can be edited

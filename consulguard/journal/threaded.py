@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from consulguard.errors import StoreCorrupt, StoreUnavailable
+from consulguard.errors import StoreCorrupt, StoreSilent, StoreUnavailable
 from consulguard.journal import chain, crowd, outbox, rows
 from consulguard.journal.base import BaseSession
 from consulguard.journal.store import Draft, JournalSettings, Report
@@ -44,23 +44,17 @@ class ThreadedStore:
         return self._session.behind
 
     async def open(self) -> None:
-        """Raises ``StoreUnavailable`` (in use, disk), ``StoreCorrupt`` (the chain does not hold) or
+        """Raises ``StoreUnavailable`` (in use, disk, no answer), ``StoreCorrupt`` (the chain does not hold) or
         ``ConfigError`` (written by a newer version).
         """
         if self._thread is not None:
             raise StoreUnavailable(f"the journal {self._session.name} is already open")
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        self._thread = thread
+        self._thread, self._session.off = thread, False
         with contextlib.ExitStack() as undo:
-            undo.callback(self._give_up, thread)
+            undo.callback(self.abandon)
             await self._on_thread(self._session.open)
             undo.pop_all()
-
-    def _give_up(self, thread: ThreadPoolExecutor) -> None:
-        """Opening came to nothing, even if only the waiting for it was cancelled."""
-        self._thread = None
-        thread.submit(self._session.abandon)
-        thread.shutdown(wait=False)
 
     async def close(self) -> None:
         """Write the mark, give the journal back. Safe to call twice, and after a failure."""
@@ -71,15 +65,20 @@ class ThreadedStore:
         if thread is None:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, self._session.close)
+            await self._answered(thread, self._session.close)
+        except StoreSilent:
+            thread.submit(self._session.abandon)
+            raise
         finally:
             thread.shutdown(wait=False)
 
     def abandon(self) -> None:
         """Let go at once. What is under way on the thread comes to nothing."""
-        if self._thread is not None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._session.break_off()
-            self._give_up(self._thread)
+            thread.submit(self._session.abandon)
+            thread.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -229,7 +228,19 @@ class ThreadedStore:
     async def _on_thread(self, work: Callable[[], T]) -> T:
         if self._thread is None:
             raise StoreUnavailable(f"the journal {self._session.name} is not open")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._answered(self._thread, work)
+
+    async def _answered(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        """A database that says nothing, not even no, is broken off: nobody is to wait for it for ever."""
+        try:
+            async with asyncio.timeout(self._session.answer_s) as waiting:
+                return await asyncio.get_running_loop().run_in_executor(thread, work)
+        except TimeoutError:
+            if not waiting.expired():
+                raise
+            self._session.break_off()
+            said = f"the journal {self._session.name} has not answered for {self._session.answer_s:g} s"
+            raise StoreSilent(said) from None
 
     def _mark(self) -> None:
         self._timer = None

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from consulguard.errors import ConfigError, StaleEpoch, StoreUnavailable
-from consulguard.journal import Mark
+from consulguard.errors import ConfigError, StaleEpoch, StoreSilent, StoreUnavailable
+from consulguard.journal import JournalSettings, Mark
 from consulguard.journal.postgresql import PostgresStore
+from consulguard.journal.sqlite import DEFAULTS
 
+from tests.support.chaos import BLACKHOLE, Chaos
 from tests.support.messages import draft, message
 from tests.support.postgresql import RealPostgres
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.real
 Make = Callable[..., PostgresStore]
 BROKEN_OFF = (StaleEpoch, StoreUnavailable)
+QUICK = JournalSettings(answer_s=1.0)
+SOON_S = 20.0
+OPENING = ("SET statement_timeout", "pg_is_in_recovery", "pg_try_advisory_lock", "FROM snapshots")
 
 
 @pytest.fixture
 def make(postgres: RealPostgres, schema: str, tmp_path: Path) -> Make:
-    def made(name: str, *, known: tuple[Mark, ...] = (), options: str = "", readonly: bool = False) -> Any:
+    def made(
+        name: str,
+        *,
+        known: tuple[Mark, ...] = (),
+        options: str = "",
+        readonly: bool = False,
+        settings: JournalSettings = DEFAULTS,
+    ) -> Any:
         (tmp_path / name).mkdir(exist_ok=True)
         dsn = f"{postgres.dsn} {options}"
-        store = PostgresStore(tmp_path / name / "j", dsn=lambda: dsn, readonly=readonly)
+        store = PostgresStore(tmp_path / name / "j", dsn=lambda: dsn, settings=settings, readonly=readonly)
         return store.shared(take_over=True, known=known, schema=schema)
 
     return made
@@ -100,6 +117,78 @@ async def test_nobody_there(make: Make) -> None:
     store = make("a", options="port=1")
     with pytest.raises(StoreUnavailable, match="PostgreSQL"):
         await store.open()
+
+
+def journal_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("journal")]
+
+
+async def no_thread_left(before: list[str]) -> None:
+    """One that waited for ever would keep the process from ending."""
+
+    async def look() -> list[str]:
+        return journal_threads()
+
+    await eventually(look, lambda now: now == before, within_s=SOON_S)
+
+
+def silent_at(way: Chaos, said: str) -> asyncio.Event:
+    """Set when a client has said it: from then on nothing gets through, in either direction."""
+    silent = asyncio.Event()
+
+    def heard(chunk: bytes) -> None:
+        if said.encode() in chunk:
+            way.set(BLACKHOLE)
+            silent.set()
+
+    way.heard = heard
+    return silent
+
+
+def through(way: Chaos) -> str:
+    return f"port={way.address.rpartition(':')[2]}"
+
+
+@pytest.mark.parametrize("said", OPENING)
+async def test_a_server_that_falls_silent_while_it_is_opened_is_given_up(
+    make: Make, postgres: RealPostgres, said: str
+) -> None:
+    before = journal_threads()
+    async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
+        silent = silent_at(way, said)
+        with pytest.raises(StoreSilent, match="has not answered for 1 s"):
+            await asyncio.wait_for(make("a", options=through(way), settings=QUICK).open(), SOON_S)
+        assert silent.is_set()
+        await no_thread_left(before)
+
+
+async def test_an_opening_that_nobody_waits_for_any_more_ends(make: Make, postgres: RealPostgres) -> None:
+    before = journal_threads()
+    async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
+        silent = silent_at(way, "SET statement_timeout")
+        opening = asyncio.create_task(make("a", options=through(way)).open(), name="opening")
+        await asyncio.wait_for(silent.wait(), SOON_S)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await no_thread_left(before)
+
+
+async def test_a_server_process_that_is_stopped_is_given_up(make: Make, postgres: RealPostgres) -> None:
+    """It has taken the question, and the kernel keeps its connection: only the time tells."""
+    async with make("a", settings=QUICK) as store:
+        await store.append([draft(0)])
+        text = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'consulguard process {} %' {}"
+        [(pid,)] = await postgres.ask(text.format(os.getpid(), "ORDER BY backend_start DESC LIMIT 1"))
+        os.kill(int(str(pid)), signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreSilent):
+                await asyncio.wait_for(store.append([draft(1)]), SOON_S)
+            with pytest.raises(StoreUnavailable, match="must be reopened"):
+                await asyncio.wait_for(store.append([draft(1)]), SOON_S)
+        finally:
+            os.kill(int(str(pid)), signal.SIGCONT)
+    async with make("a") as again:
+        assert (await again.last())[0] in (1, 2)  # nobody knew
 
 
 async def test_a_server_that_comes_back(tmp_path: Path) -> None:
