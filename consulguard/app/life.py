@@ -113,6 +113,8 @@ async def _live(process: _Process, loaded: Loaded, place: Place) -> None:
             except StoreUnavailable as error:
                 if replica.was_lost:  # somebody else writes it now
                     continue
+                if not once and not stood.is_set() and replica.gives_way(error):
+                    continue
                 full = isinstance(error, StoreFull)
                 if once or not (stood.is_set() or (held and full)):
                     raise

@@ -20,7 +20,14 @@ from consulguard.clock import Clock
 from consulguard.config import Loaded, settings, units
 from consulguard.config import coordinate as given
 from consulguard.coordinate import Lease, LeaseSettings, Lock, SharedLease
-from consulguard.errors import ConfigError, LeaseLost, LeaseUnavailable, StoreCorrupt, StoreUnavailable
+from consulguard.errors import (
+    ConfigError,
+    LeaseLost,
+    LeaseUnavailable,
+    StoreCorrupt,
+    StoreSilent,
+    StoreUnavailable,
+)
 from consulguard.journal import JournalSettings, Mark, Store
 from consulguard.model import Neighbour
 
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 Told = Callable[[], Awaitable[tuple[Neighbour, ...] | None]]
 READ_S = 1.0  # between two looks at the leader's journal, and between two marks beside the lease
-AGAIN_S = 5.0  # after the journal could not be read
+AGAIN_S = 5.0  # after the journal could not be read, or did not answer who was to lead
 log = structlog.get_logger("consulguard.app")
 
 
@@ -138,6 +145,7 @@ class Replica:
         self._place = place or Place()
         wanted, backend = given.lease(loaded, self._place.name), loaded.config.coordinate.backend
         self._lease: SharedLease | None = None
+        self._again = 0.0  # on the monotonic clock: from when on we ask for the lease
         if backend != "single":
             self._lease = lease(loaded, clock, wanted)
 
@@ -160,13 +168,27 @@ class Replica:
         registry.load_all(registry.ACTIONS)  # while there is time: whoever takes over has none
         async with contextlib.AsyncExitStack() as leading:
             async with waiting(), beside(self._follow(warm)):
-                await first_of(self._lease.gain(self._place.ours), stop.wait())
+                await first_of(self._lease.gain(self._wanted), stop.wait())
                 if not stop.is_set():  # renewed from now on, whatever else takes its time
                     await leading.enter_async_context(self._lease.kept())
             if stop.is_set():
                 yield None
                 return
             yield Turn(lease=self._lease, warm=warm, known=await self._known(warm), place=self._place)
+
+    def gives_way(self, error: StoreUnavailable) -> bool:
+        """Whether to stand by again, the turn having ended before anything was done in it.
+
+        A journal that says nothing may answer another replica: that one has a while to gain the lease.
+        """
+        if self._lease is None or not isinstance(error, StoreSilent):
+            return False
+        log.warning("journal_silent", epoch=self._lease.epoch, reason=str(error))
+        self._again = self._clock.monotonic() + AGAIN_S
+        return True
+
+    def _wanted(self) -> bool:
+        return self._place.ours() and self._clock.monotonic() >= self._again
 
     @contextlib.asynccontextmanager
     async def remembering(self, store: Store, told: Told) -> AsyncIterator[None]:

@@ -19,6 +19,7 @@ from tests.e2e.support.journal import Record
 from tests.e2e.support.pair import Pair
 from tests.e2e.support.receiver import Receiver, recorded
 from tests.e2e.support.shared import Journal
+from tests.support.chaos import BLACKHOLE, NONE, Chaos
 from tests.support.consul import need_consul
 from tests.support.postgresql import RealPostgres
 
@@ -133,6 +134,45 @@ async def test_a_clean_end_hands_over(pair: Recorded) -> None:
     await first.stop()
     await pair.until("b leads", lambda: len(pair.epochs()) == 2)
     assert pair.epochs() == sorted(set(pair.epochs()))
+
+
+async def test_a_journal_that_says_nothing_is_left_to_the_other(pair: Recorded, postgres: RealPostgres) -> None:
+    """Who has gained the lease and gets no answer from PostgreSQL does not keep it, nor end."""
+    async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
+        silent = asyncio.Event()
+
+        def silent_at_the_take_over(chunk: bytes) -> None:
+            if b"pg_is_in_recovery" in chunk:  # who only reads along does not ask
+                way.set(BLACKHOLE)
+                silent.set()
+
+        way.heard = silent_at_the_take_over
+        first, second = _through(pair, way), pair.make("b", pair.name)
+        first.start()
+        await pair.until("a gets no answer", silent.is_set)
+        second.start()
+        await pair.fail(pair.name)
+        await pair.until("b has done it", pair.effects)
+        await pair.until("a stands by again", lambda: pair.stands_by("a"))
+        [led] = pair.epochs()
+        assert [effect["epoch"] for effect in pair.effects()] == [led]
+        way.heard = lambda chunk: None
+        way.set(NONE)
+        await pair.heal(pair.name)
+        await second.stop()
+        await pair.until("a leads after all", lambda: len(pair.epochs()) == 2)
+        assert len(pair.effects()) == 1
+
+
+def _through(pair: Recorded, way: Chaos) -> Bot:
+    """Replica a, whose journal is behind a proxy."""
+    dsn = pair.folder / "through"
+    dsn.write_text(f"{pair.journal.dsn} port={way.address.rpartition(':')[2]}")
+    dsn.chmod(0o600)
+    pair.sections["journal"] = {"store": "postgresql", "dsn_file": str(dsn)}
+    made = pair.make("a", pair.name)
+    del pair.sections["journal"]
+    return made
 
 
 def _gained(record: Record, epoch: int) -> int:
