@@ -53,7 +53,14 @@ class ConsulLock(Lock):
             if held is not None and held.session and held.session != self._session:
                 return None
             self._index = None
-            await self._session_alive()
+            self._session = await session_alive(
+                self._client,
+                self._session,
+                name=f"consulguard {self._name}",
+                ttl_s=self.valid_s,
+                lock_delay_s=self.valid_s,
+                behavior="release",
+            )
             answer = await self._client.send(
                 "PUT", self._path, params={"acquire": self._session}, data=self._name.encode()
             )
@@ -140,24 +147,27 @@ class ConsulLock(Lock):
         self._index = answer.index if found.session and found.session != self._session else None
         return found
 
-    async def _session_alive(self) -> None:
-        """A fresh session, or ours renewed: its time to live counts from after the send of this try."""
-        if self._session:
-            try:
-                await self._client.send("PUT", f"/v1/session/renew/{segment(self._session)}")
-                return
-            except ConsulRefused as error:
-                if error.status != 404:
-                    raise
-        wanted = {
-            "Name": f"consulguard {self._name}",
-            "TTL": f"{self.valid_s:g}s",
-            "LockDelay": f"{self.valid_s:g}s",
-            "Behavior": "release",
-            "NodeChecks": [],
-        }
-        answer = await self._client.send("PUT", "/v1/session/create", json=wanted)
-        self._session = answer.json(dict[str, str])["ID"]
+
+async def session_alive(
+    client: ConsulClient, ours: str, *, name: str, ttl_s: float, lock_delay_s: float, behavior: str
+) -> str:
+    """Ours renewed, or a fresh one where it is gone: its time to live counts from after the send of this try."""
+    if ours:
+        try:
+            await client.send("PUT", f"/v1/session/renew/{segment(ours)}")
+            return ours
+        except ConsulRefused as error:
+            if error.status != 404:
+                raise
+    wanted = {
+        "Name": name,
+        "TTL": f"{ttl_s:g}s",
+        "LockDelay": f"{lock_delay_s:g}s",
+        "Behavior": behavior,
+        "NodeChecks": [],
+    }
+    answer = await client.send("PUT", "/v1/session/create", json=wanted)
+    return answer.json(dict[str, str])["ID"]
 
 
 def lease(clock: Clock, settings: LeaseSettings, client: Callable[[], ConsulClient]) -> SharedLease:

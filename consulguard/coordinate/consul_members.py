@@ -12,10 +12,10 @@ import msgspec
 
 from consulguard.clock import Clock
 from consulguard.consulapi import ConsulClient, segment
-from consulguard.coordinate.consul import TTL_S, UNSURE, kv_path
+from consulguard.coordinate.consul import TTL_S, UNSURE, kv_path, session_alive
 from consulguard.coordinate.lease import LeaseSettings
 from consulguard.coordinate.members import Alive, Members, leave_soon, read, written
-from consulguard.errors import ConsulRefused, LeaseUnavailable
+from consulguard.errors import LeaseUnavailable
 
 
 class _Kept(msgspec.Struct, rename="pascal"):
@@ -39,7 +39,14 @@ class ConsulMembers(Members):
 
     async def stay(self) -> bool:
         try:
-            await self._session_alive()
+            self._session = await session_alive(
+                self._client,
+                self._session,
+                name=f"consulguard member {self._name}",
+                ttl_s=self.valid_s,
+                lock_delay_s=0.0,
+                behavior="delete",
+            )
             answer = await self._client.send(
                 "PUT", self._path, params={"acquire": self._session}, data=written(self._units)
             )
@@ -70,24 +77,6 @@ class ConsulMembers(Members):
     async def close(self) -> None:
         await leave_soon(self)
         await self._client.close()
-
-    async def _session_alive(self) -> None:
-        if self._session:
-            try:
-                await self._client.send("PUT", f"/v1/session/renew/{segment(self._session)}")
-                return
-            except ConsulRefused as error:
-                if error.status != 404:
-                    raise
-        wanted = {
-            "Name": f"consulguard member {self._name}",
-            "TTL": f"{self.valid_s:g}s",
-            "LockDelay": "0s",
-            "Behavior": "delete",
-            "NodeChecks": [],
-        }
-        answer = await self._client.send("PUT", "/v1/session/create", json=wanted)
-        self._session = answer.json(dict[str, str])["ID"]
 
 
 def members(clock: Clock, settings: LeaseSettings, client: Callable[[], ConsulClient]) -> ConsulMembers:
