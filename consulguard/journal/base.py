@@ -37,7 +37,7 @@ class BaseSession(ABC):
         self._settings = settings
         self._readonly = readonly
         self._con: Tables | None = None
-        self.off = False  # set by ``break_off``, and unset before ``open``, both from any thread
+        self.off = False  # nobody waits any more: set by ``break_off``, unset by whoever opens it
         self._broken: StoreUnavailable | StoreCorrupt | None = None
         self._last = (0, chain.GENESIS)
         self._marked: tuple[int, str] | None = None

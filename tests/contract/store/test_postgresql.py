@@ -162,6 +162,12 @@ async def test_a_server_that_falls_silent_while_it_is_opened_is_given_up(
         await no_thread_left(before)
 
 
+async def test_a_server_that_lets_nobody_in_is_silent_too(make: Make, postgres: RealPostgres) -> None:
+    async with Chaos(f"tcp://127.0.0.1:{postgres.port}", BLACKHOLE) as way:
+        with pytest.raises(StoreSilent, match="has not let us in within 5 s"):
+            await asyncio.wait_for(make("a", options=through(way)).open(), SOON_S)
+
+
 async def test_an_opening_that_nobody_waits_for_any_more_ends(make: Make, postgres: RealPostgres) -> None:
     before = journal_threads()
     async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
