@@ -88,8 +88,7 @@ async def _some_time() -> None:
 async def _roles(
     consul: RealConsul, postgres: RealPostgres, name: str, coordinate: dict[str, Any]
 ) -> AsyncIterator[Roles]:
-    await postgres.ask(f"CREATE DATABASE {name}")
-    journal = Journal(postgres.dsn.replace("dbname=postgres", f"dbname={name}"))
+    journal = Journal(await postgres.database(name))
     with tempfile.TemporaryDirectory(prefix="cg-") as folder:
         pair = Pair(consul, journal, Path(folder), Nowhere(), coordinate=coordinate, watch={"settle": "30s"})
         pair.forked = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from consulguard.testing import RealConsul
 
 from tests.chaos import onlooker
 from tests.chaos.check import check, counted
+from tests.chaos.notes import now
 from tests.chaos.world import Servers, World
-from tests.support.consul import need_consul
 from tests.support.postgresql import RealPostgres
 
 
@@ -37,26 +37,11 @@ def calls(address: str, token: str = "") -> Any:
     return call
 
 
-@pytest.fixture(scope="module")
-def chaos_consul() -> Iterator[RealConsul]:
-    need_consul()
-    server = RealConsul(config={"session_ttl_min": "1s"})
-    server.open()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-async def servers(chaos_consul: RealConsul, postgres: RealPostgres, unique: str) -> Servers:
+async def servers(quick_consul: RealConsul, postgres: RealPostgres, unique: str) -> Servers:
     """Consul keeps the lease; a database of its own keeps the journal."""
-    dsn = await database(postgres, unique)
-    return Servers(consul=chaos_consul.address, call=calls(chaos_consul.address), dsn=dsn)
-
-
-async def database(postgres: RealPostgres, name: str) -> str:
-    """A new one; how to get there."""
-    await postgres.ask(f"CREATE DATABASE {name}")
-    return postgres.dsn.replace("dbname=postgres", f"dbname={name}")
+    call = calls(quick_consul.address)
+    return Servers(consul=quick_consul.address, call=call, dsn=await postgres.database(unique))
 
 
 @pytest.fixture
@@ -64,6 +49,24 @@ async def world(servers: Servers, tmp_path: Path, unique: str) -> AsyncIterator[
     look = onlooker.in_consul(servers.call, f"consulguard/{unique}")
     async with World(servers, tmp_path, unique, look=look) as made:
         yield made
+
+
+async def taken_away(
+    world: World, take: Callable[[], Awaitable[object]], *, renew_s: float, after_s: float
+) -> None:
+    """The leader's lease goes: it notices within a renewal, and nobody has it again before ``after_s``."""
+    a, _ = await world.pair()
+    await world.repaired(world.service("fenced"))
+    began = now()
+    await take()
+    await world.until("a has noticed", lambda: "lease_lost" in a.bot.output())
+    assert now() - began < renew_s + 2.0
+    await world.until("somebody has it again", lambda: len(world.epochs()) > 1)
+    gains = [line["t"] for line in world.notes.lines("lease") if line["holder"]]
+    assert gains[1] - began >= after_s - 0.5  # the onlooker's next look
+    await world.led()
+    await world.repaired(world.service("once"))
+    await judged(world)
 
 
 async def judged(world: World, *, epochs: int = 2) -> Path:

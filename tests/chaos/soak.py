@@ -23,7 +23,7 @@ from consulguard.testing import RealConsul
 
 from tests.chaos import onlooker
 from tests.chaos.check import check, counted
-from tests.chaos.conftest import calls, database
+from tests.chaos.conftest import calls
 from tests.chaos.notes import now
 from tests.chaos.replica import Replica
 from tests.chaos.world import Servers, World
@@ -130,11 +130,7 @@ class Soak:
         clocked.jump(self._rng.choice((HOUR, -HOUR, DAY, -DAY, 0)))
 
     async def _robbed(self, victim: Replica) -> None:
-        call, name = self._world.servers.call, self._world.name
-        found = await call("GET", f"/v1/kv/consulguard/{name}")
-        if found and "Session" in found[0]:
-            self._world.notes.add("faults", replica=victim.name, what="session destroyed")
-            await call("PUT", f"/v1/session/destroy/{found[0]['Session']}")
+        await self._world.destroy_session()
 
     async def _postgres_crashed(self, victim: Replica) -> None:
         self._world.notes.add("faults", replica="postgres", what="crash")
@@ -174,7 +170,7 @@ async def standing(folder: Path) -> AsyncIterator[tuple[World, RealPostgres]]:
         await asyncio.to_thread(consul.open)
         await asyncio.to_thread(postgres.open)
         call = calls(consul.address)
-        servers = Servers(consul=consul.address, call=call, dsn=await database(postgres, name))
+        servers = Servers(consul=consul.address, call=call, dsn=await postgres.database(name))
         async with World(
             servers, folder, name, look=onlooker.in_consul(call, f"consulguard/{name}"), each=6
         ) as world:

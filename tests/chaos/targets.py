@@ -8,46 +8,36 @@ answers well and repairs nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 
 from tests.chaos.notes import Notes
+from tests.support.served import Served
 
 KINDS = ("fenced", "keyed", "once", "lying")
 FENCED = ("fenced", "lying")
 REPAIR_S = 0.2  # until a repaired service passes again
 
 
-class Targets:
+class Targets(Served):
     """``journaled``: whether the journal holds an attempt's intent now; None where nobody can tell."""
 
     def __init__(
         self, notes: Notes, journaled: Callable[[str], bool | None], heal: Callable[[str], Awaitable[None]]
     ) -> None:
+        super().__init__()
         self._notes, self._journaled, self._heal = notes, journaled, heal
         self._epochs: dict[str, int] = {}
         self._seen: set[str] = set()
         self._repairs: set[asyncio.Task[None]] = set()
-        self._runner: web.AppRunner | None = None
 
-    @property
-    def address(self) -> str:
-        assert self._runner is not None
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/{kind}", self._asked)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return self
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [web.post("/{kind}", self._asked)]
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        await super().__aexit__()
         for task in self._repairs:
             task.cancel()
         await asyncio.gather(*self._repairs, return_exceptions=True)

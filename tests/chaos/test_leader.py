@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.chaos.conftest import judged
+from tests.chaos.conftest import judged, taken_away
 from tests.chaos.notes import now
 from tests.chaos.world import TTL_S, World
 
@@ -90,19 +90,7 @@ async def test_the_leader_has_no_way_to_the_journal(world: World) -> None:
 
 async def test_an_operator_destroys_the_session(world: World) -> None:
     """Promise 32: the leader stops within a renewal, and whoever comes next has waited for the lock delay."""
-    a, _ = await world.pair()
-    await world.repaired(world.service("fenced"))
-    [key] = await world.servers.call("GET", f"/v1/kv/consulguard/{world.name}")
-    began = now()
-    await world.servers.call("PUT", f"/v1/session/destroy/{key['Session']}")
-    await world.until("a has noticed", lambda: "lease_lost" in a.bot.output())
-    assert now() - began < RENEW_S + 2.0
-    await world.until("somebody has it again", lambda: len(world.epochs()) > 1)
-    gains = [line["t"] for line in world.notes.lines("lease") if line["holder"]]
-    assert gains[1] - began >= TTL_S - 0.5  # the onlooker's next look
-    await world.led()
-    await world.repaired(world.service("once"))
-    await judged(world)
+    await taken_away(world, world.destroy_session, renew_s=RENEW_S, after_s=TTL_S)
 
 
 async def test_replicas_never_talk_to_each_other(world: World) -> None:

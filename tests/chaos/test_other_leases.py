@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from consulguard.testing import RealConsul
 from kazoo.client import KazooClient
 
 from tests.chaos import onlooker
-from tests.chaos.conftest import calls, database, judged
-from tests.chaos.notes import now
+from tests.chaos.conftest import judged, taken_away
 from tests.chaos.world import Servers, World
 from tests.support.kube import RealKube
-from tests.support.postgresql import RealPostgres
 from tests.support.zookeeper import Ensemble
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(480)]
@@ -26,16 +25,9 @@ RENEW_S = TTL_S / 5
 
 @pytest.fixture
 async def in_zookeeper(
-    chaos_consul: RealConsul, postgres: RealPostgres, ensemble: Ensemble, tmp_path: Path, unique: str
+    servers: Servers, ensemble: Ensemble, tmp_path: Path, unique: str
 ) -> AsyncIterator[tuple[World, KazooClient]]:
-    servers = Servers(
-        consul=chaos_consul.address,
-        call=calls(chaos_consul.address),
-        dsn=await database(postgres, unique),
-        backend="zookeeper",
-        zookeeper=ensemble.hosts,
-        ttl_s=TTL_S,
-    )
+    servers = replace(servers, backend="zookeeper", zookeeper=ensemble.hosts, ttl_s=TTL_S)
     client = KazooClient(hosts=",".join(ensemble.hosts), timeout=20)
     await asyncio.to_thread(client.start, 20)
     try:
@@ -71,33 +63,20 @@ async def test_zookeeper_loses_its_quorum(in_zookeeper: tuple[World, KazooClient
 
 
 async def test_an_operator_deletes_the_node_in_zookeeper(in_zookeeper: tuple[World, KazooClient]) -> None:
+    """It is told at once, and nobody waits for it."""
     world, client = in_zookeeper
-    a, _ = await world.pair()
-    await world.repaired(world.service("fenced"))
-    began = now()
-    await asyncio.to_thread(client.delete, f"/consulguard/{world.name}")
-    await world.until("a has noticed", lambda: "lease_lost" in a.bot.output())
-    assert now() - began < RENEW_S + 2.0
-    await world.until("somebody has it again", lambda: len(world.epochs()) > 1)
-    await world.led()
-    await world.repaired(world.service("once"))
-    await judged(world)
+    node = f"/consulguard/{world.name}"
+    await taken_away(world, partial(asyncio.to_thread, client.delete, node), renew_s=RENEW_S, after_s=0.0)
 
 
 @pytest.fixture
 async def in_kubernetes(
-    chaos_consul: RealConsul, postgres: RealPostgres, real_kube: RealKube, tmp_path: Path, unique: str
+    servers: Servers, real_kube: RealKube, tmp_path: Path, unique: str
 ) -> AsyncIterator[tuple[World, str]]:
     real_kube.send("POST", "/api/v1/namespaces", {"metadata": {"name": unique}})
     path = f"/apis/coordination.k8s.io/v1/namespaces/{unique}/leases/consulguard-{unique}"
-    servers = Servers(
-        consul=chaos_consul.address,
-        call=calls(chaos_consul.address),
-        dsn=await database(postgres, unique),
-        backend="kubernetes",
-        kubernetes={"namespace": unique, "kubeconfig": real_kube.kubeconfig()},
-        ttl_s=TTL_S,
-    )
+    where = {"namespace": unique, "kubeconfig": real_kube.kubeconfig()}
+    servers = replace(servers, backend="kubernetes", kubernetes=where, ttl_s=TTL_S)
     async with World(servers, tmp_path, unique, look=onlooker.in_kubernetes(real_kube, path)) as made:
         yield made, path
 
@@ -107,15 +86,5 @@ async def test_an_operator_deletes_the_lease_in_kubernetes(
 ) -> None:
     """Whoever finds it gone waits as long as its holder may go on believing in it."""
     world, path = in_kubernetes
-    a, _ = await world.pair()
-    await world.repaired(world.service("fenced"))
-    began = now()
-    await asyncio.to_thread(real_kube.send, "DELETE", path)
-    await world.until("a has noticed", lambda: "lease_lost" in a.bot.output())
-    assert now() - began < RENEW_S + 2.0
-    await world.until("somebody has it again", lambda: len(world.epochs()) > 1)
-    gains = [line["t"] for line in world.notes.lines("lease") if line["holder"]]
-    assert gains[1] - began >= TTL_S - 0.5  # the onlooker's next look
-    await world.led()
-    await world.repaired(world.service("once"))
-    await judged(world)
+    take = partial(asyncio.to_thread, real_kube.send, "DELETE", path)
+    await taken_away(world, take, renew_s=RENEW_S, after_s=TTL_S)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import onlooker
-from tests.chaos.conftest import calls, database, judged
+from tests.chaos.conftest import calls, judged
 from tests.chaos.world import Servers, World
 from tests.support.cluster import SERVERS, Cluster
 from tests.support.postgresql import RealPostgres
@@ -28,7 +28,7 @@ async def test_two_of_three_servers_are_frozen(
     servers = Servers(
         consul=cluster.address("c1"),
         call=call,
-        dsn=await database(postgres, unique),
+        dsn=await postgres.database(unique),
         token=await cluster.make_token(RULES),
     )
     look = onlooker.in_consul(call, f"consulguard/{unique}")

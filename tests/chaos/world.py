@@ -170,6 +170,13 @@ class World:
         for replica in self.replicas.values():
             replica.ways["postgres"][0].point_at(_place(dsn))
 
+    async def destroy_session(self) -> None:
+        """As an operator may do with whatever holds the lease in Consul; nothing where nobody does."""
+        found = await self.servers.call("GET", f"/v1/kv/consulguard/{self.name}")
+        if found and "Session" in found[0]:
+            self.notes.add("faults", replica="consul", what="session destroyed")
+            await self.servers.call("PUT", f"/v1/session/destroy/{found[0]['Session']}")
+
     # ---- services
 
     async def fail(self, service: str) -> None:

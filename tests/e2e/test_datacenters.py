@@ -153,9 +153,7 @@ def _names() -> tuple[str, str]:
 async def fleet(
     datacenters: Datacenters, postgres: RealPostgres, tmp_path: Path, unique: str
 ) -> AsyncIterator[Fleet]:
-    await postgres.ask(f"CREATE DATABASE {unique}")
-    dsn = postgres.dsn.replace("dbname=postgres", f"dbname={unique}")
-    made = Fleet(datacenters, dsn, tmp_path, unique)
+    made = Fleet(datacenters, await postgres.database(unique), tmp_path, unique)
     async with Receiver(made.recording, lambda attempt: attempt in made.attempts(), careful=True) as target:
         made.target = target
         for unit in UNITS:

@@ -35,7 +35,7 @@ class World(Scene):
         super().__init__(Agent(cluster.address("c1"), "c1"), folder, name)
         self.token = cluster.root_token
         self.cluster, self.postgres, self.name = cluster, postgres, name
-        self.dsn = postgres.dsn.replace("dbname=postgres", f"dbname={name}")
+        self.dsn = postgres.dsn_of(name)
         self.slack = SlackTwin(token="xoxb-old")
         self.people = SlackPeople(self.slack, app_token="xapp-old", secret="signing-old")
         self.ann = self.slack.add_user("ann")

@@ -20,7 +20,6 @@ from tests.e2e.support.pair import Pair
 from tests.e2e.support.receiver import Receiver, recorded
 from tests.e2e.support.shared import Journal
 from tests.support.chaos import BLACKHOLE, NONE, Chaos
-from tests.support.consul import need_consul
 from tests.support.postgresql import RealPostgres
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -34,27 +33,27 @@ class Recorded(Pair):
         self.name = name
         self.recording = self.folder / "recording"
 
+    async def begun(self, failpoint: str = "") -> tuple[Bot, Bot]:
+        """a, which leads and has settled, and b, which has been started. The fail-point is a's."""
+        first, second = self.make("a", self.name), self.make("b", self.name)
+        first.start(failpoint)
+        await self.until("a leads", lambda: len(self.epochs()) == 1 and self.settled_at())
+        second.start()
+        return first, second
+
     def effects(self) -> list[dict[str, Any]]:
         return [line for line in recorded(self.recording) if line["effect"]]
 
 
-@pytest.fixture(scope="module")
-def consul() -> Any:
-    need_consul()
-    server = RealConsul(config={"session_ttl_min": "1s"})
-    server.open()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-async def pair(consul: RealConsul, postgres: RealPostgres, tmp_path: Path, unique: str) -> AsyncIterator[Recorded]:
-    await postgres.ask(f"CREATE DATABASE {unique}")
-    journal = Journal(postgres.dsn.replace("dbname=postgres", f"dbname={unique}"))
+async def pair(
+    quick_consul: RealConsul, postgres: RealPostgres, tmp_path: Path, unique: str
+) -> AsyncIterator[Recorded]:
+    journal = Journal(await postgres.database(unique))
     recording = tmp_path / "recording"
     lease = {"backend": "consul", "key": f"consulguard/{unique}", "ttl": "4s"}
     async with Receiver(recording, lambda attempt: attempt in journal.record().attempts, careful=True) as target:
-        made = Recorded(consul, journal, tmp_path, target, name=unique, coordinate=lease)
+        made = Recorded(quick_consul, journal, tmp_path, target, name=unique, coordinate=lease)
         await made.register(unique)
         yield made
         await made.end()
@@ -63,10 +62,7 @@ async def pair(consul: RealConsul, postgres: RealPostgres, tmp_path: Path, uniqu
 
 async def test_the_leader_dies_with_an_effect_prepared(pair: Recorded) -> None:
     """kill -9 between intent and effect: the other one does it once, under the same attempt id."""
-    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
-    first.start("act.before_send:kill")
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
-    second.start()
+    first, _ = await pair.begun("act.before_send:kill")
     await pair.fail(pair.name)
     await first.died()
     await pair.until("b has done it", pair.effects)
@@ -82,10 +78,7 @@ async def test_the_leader_dies_with_an_effect_prepared(pair: Recorded) -> None:
 
 async def test_the_leader_is_stopped_with_an_effect_prepared(pair: Recorded) -> None:
     """SIGSTOP between intent and effect, for longer than the lease lasts. What it then knows it does not do."""
-    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
-    first.start("act.before_send:stop")
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
-    second.start()
+    first, _ = await pair.begun("act.before_send:stop")
     await pair.fail(pair.name)
     await pair.until("a is stopped", lambda: first.stopped)
     await pair.until("b has done it", pair.effects)
@@ -102,10 +95,7 @@ async def test_the_leader_is_stopped_with_an_effect_prepared(pair: Recorded) -> 
 
 async def test_what_a_newer_version_has_written_is_read_and_not_gone_on_from(pair: Recorded) -> None:
     """In a rolling upgrade: the effect is done, a newer one has led since, and the older one gains the lease."""
-    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
-    first.start("act.after_send:kill")
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
-    second.start()
+    first, second = await pair.begun("act.after_send:kill")
     await pair.until("b stands by", lambda: pair.stands_by("b"))
     await pair.fail(pair.name)
     await first.died()
@@ -126,10 +116,7 @@ async def test_what_a_newer_version_has_written_is_read_and_not_gone_on_from(pai
 
 
 async def test_a_clean_end_hands_over(pair: Recorded) -> None:
-    first, second = pair.make("a", pair.name), pair.make("b", pair.name)
-    first.start()
-    await pair.until("a leads", lambda: len(pair.epochs()) == 1 and pair.settled_at())
-    second.start()
+    first, _ = await pair.begun()
     await pair.until("b stands by", lambda: pair.stands_by("b"))
     await first.stop()
     await pair.until("b leads", lambda: len(pair.epochs()) == 2)
@@ -179,8 +166,10 @@ def _gained(record: Record, epoch: int) -> int:
     return next(line.seq for line in record.events("LeaseChanged") if line.body["held"] and line.epoch == epoch)
 
 
-async def test_replicas_with_a_file_each_do_not_start(consul: RealConsul, tmp_path: Path) -> None:
-    bot = Bot(tmp_path / "bot", consul.address, coordinate={"backend": "consul"}, playbooks={"allow_empty": True})
+async def test_replicas_with_a_file_each_do_not_start(quick_consul: RealConsul, tmp_path: Path) -> None:
+    bot = Bot(
+        tmp_path / "bot", quick_consul.address, coordinate={"backend": "consul"}, playbooks={"allow_empty": True}
+    )
     bot.start()
     assert await bot.ended() == 78
     assert "the other one could not read what this one has begun" in bot.output()

@@ -52,6 +52,16 @@ def real_consul_module() -> Iterator[RealConsul]:
 
 
 @pytest.fixture(scope="module")
+def quick_consul() -> Iterator[RealConsul]:
+    """As ``real_consul_module``, with sessions as short as tests of leases want them."""
+    need_consul()
+    consul = RealConsul(config={"session_ttl_min": "1s"})
+    consul.open()
+    yield consul
+    consul.close()
+
+
+@pytest.fixture(scope="module")
 def cluster_module() -> Iterator[Cluster]:
     """One cluster for a whole module; ask for ``cluster``, which repairs it between tests."""
     need_consul()

@@ -12,6 +12,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -97,7 +98,15 @@ class RealPostgres:
 
     @property
     def dsn(self) -> str:
-        return f"host=127.0.0.1 port={self.port} user=guard dbname=postgres"
+        return self.dsn_of("postgres")
+
+    def dsn_of(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user=guard dbname={database}"
+
+    async def database(self, name: str) -> str:
+        """A new one; how to get there."""
+        await self.ask(f"CREATE DATABASE {name}")
+        return self.dsn_of(name)
 
     async def ask(self, text: str) -> list[tuple[object, ...]]:
         def work() -> list[tuple[object, ...]]:
@@ -146,9 +155,9 @@ def need_postgres() -> None:
     pytest.skip(sentence)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[RealPostgres]:
-    """One server for all tests of a worker: each has a schema of its own."""
+@contextmanager
+def served() -> Iterator[RealPostgres]:
+    """A server while the block runs."""
     need_postgres()
     server = RealPostgres()
     try:
@@ -156,6 +165,13 @@ def postgres() -> Iterator[RealPostgres]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[RealPostgres]:
+    """One server for all tests of a worker: each has a schema of its own."""
+    with served() as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from tests.e2e.support.receiver import Served
+from tests.support.served import Served
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class Fenced(Served):
         self._effect = effect
         self._slow = False
         self._arrives = asyncio.Event()
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [web.post("/restart", self._restart)]
+
+    async def __aexit__(self, *_: object) -> None:
+        self.let_go()
+        await super().__aexit__()
 
     def delay_next(self) -> None:
         """The next request stays on the wire until ``let_go``: the target has not seen it yet."""

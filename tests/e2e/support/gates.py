@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
-from typing import Self
 
 from aiohttp import web
 
+from tests.support.served import Served
 
-class Gates:
+
+class Gates(Served):
     """``secrets``: what each wants now. ``taken``: gate and secret of what was let in."""
 
     def __init__(self, **secrets: str) -> None:
+        super().__init__()
         self.secrets = dict(secrets)
         self.taken: Counter[tuple[str, str]] = Counter()
 
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/restart", partial(self._bearer, "webhook"))
-        app.router.add_post("/api/v2/alerts", partial(self._bearer, "alerts"))
-        app.router.add_get("/beat/{secret}", self._beat)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [
+            web.post("/restart", partial(self._bearer, "webhook")),
+            web.post("/api/v2/alerts", partial(self._bearer, "alerts")),
+            web.get("/beat/{secret}", self._beat),
+        ]
 
     async def _bearer(self, gate: str, request: web.Request) -> web.Response:
         return self._judge(gate, request.headers.get("Authorization", "").removeprefix("Bearer "))

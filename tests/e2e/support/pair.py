@@ -28,8 +28,7 @@ MATCH = {"scope": "instance", "states": ["critical"], "for": "1s"}
 @asynccontextmanager
 async def own_servers(postgres: RealPostgres, name: str) -> AsyncIterator[tuple[RealConsul, shared.Journal, Path]]:
     """A Consul of its own, a database and a folder for one pair: nobody sees what others let fail."""
-    await postgres.ask(f"CREATE DATABASE {name}")
-    journal = shared.Journal(postgres.dsn.replace("dbname=postgres", f"dbname={name}"))
+    journal = shared.Journal(await postgres.database(name))
     with tempfile.TemporaryDirectory(prefix="cg-") as folder:
         async with RealConsul(config={"session_ttl_min": "1s"}) as consul:
             yield consul, journal, Path(folder)

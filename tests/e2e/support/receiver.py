@@ -8,12 +8,13 @@ import json
 import os
 import stat
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from tests.support.served import Served
 
 _COMMAND = """#!{python} -IS
 import json, os, sqlite3, sys
@@ -45,38 +46,6 @@ def recorded(recording: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in recording.read_text().splitlines()] if recording.exists() else []
 
 
-class Served(ABC):
-    """``POST /restart`` on a port of its own, while the block runs."""
-
-    def __init__(self) -> None:
-        self._runner: web.AppRunner | None = None
-
-    @property
-    def address(self) -> str:
-        assert self._runner is not None
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/restart", self._restart)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        self.let_go()
-        await self._runner.cleanup()
-
-    @abstractmethod
-    def let_go(self) -> None:
-        """Keep no request waiting any longer."""
-
-    @abstractmethod
-    async def _restart(self, request: web.Request) -> web.Response: ...
-
-
 class Receiver(Served):
     """``careful``: it remembers ``Idempotency-Key`` and answers a repeat without doing anything again."""
 
@@ -88,8 +57,12 @@ class Receiver(Served):
         self.answers = asyncio.Event()  # cleared: what it gets is recorded, and answered only when it is set again
         self.answers.set()
 
-    def let_go(self) -> None:
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [web.post("/restart", self._restart)]
+
+    async def __aexit__(self, *_: object) -> None:
         self.answers.set()
+        await super().__aexit__()
 
     async def _restart(self, request: web.Request) -> web.Response:
         attempt = request.headers["Idempotency-Key"]

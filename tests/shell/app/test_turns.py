@@ -44,11 +44,10 @@ async def test_a_lease_gained_while_the_journal_is_silent_is_kept(
 ) -> None:
     """Whoever waited for what it was reading would not renew."""
     never, reading, clock, name = asyncio.Event(), asyncio.Event(), SystemClock(), f"turns{uuid.uuid4().hex[:8]}"
-    await postgres.ask(f"CREATE DATABASE {name}")
+    there = await postgres.database(name)
     async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
         port = way.address.rpartition(":")[2]
-        dsn = postgres.dsn.replace(str(postgres.port), port).replace("dbname=postgres", f"dbname={name}")
-        loaded = settings(tmp_path, name, real_consul.address, dsn)
+        loaded = settings(tmp_path, name, real_consul.address, f"{there} port={port}")
 
         def silent_when_read(chunk: bytes) -> None:
             if b"FROM entries WHERE seq >" in chunk:
