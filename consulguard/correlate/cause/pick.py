@@ -8,8 +8,8 @@ from consulguard.correlate.cause.callers import Callers
 from consulguard.correlate.cause.scene import Scene
 
 SERVICES = 24  # judged in full
-_NODES = 8
-_ZONES = 3
+_NODES = 4
+_ZONES = 2
 _SICK = 0.4  # of a zone's nodes
 _PASSES = 12  # of the mesh, until everybody knows who fails above; what is farther says little
 
