@@ -87,6 +87,12 @@ def case(mesh: World, kind: str, dice: random.Random, name: str = "") -> Case | 
     return None
 
 
+def attempt(mesh: World, kind: str, dice: random.Random, now: float, least: int) -> bool:
+    """Whether a fault of this kind, nothing else going on, shows."""
+    fault = _fault(mesh, kind, dice, set())
+    return fault is not None and _shows(mesh, fault, _failing(_events(mesh, dice, fault, {}, now)), least)
+
+
 def _fault(mesh: World, kind: str, dice: random.Random, busy: set[str]) -> Fault | None:
     """None where everything is busy."""
     if kind == "none":

@@ -1,0 +1,211 @@
+"""Every fault the bench could have drawn, weighed: how often it draws it, times how well it fits what is seen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from math import exp, inf, log
+from typing import NamedTuple
+
+from bench.correlation.faults import AROUND, KINDS, ZONE_HIT
+from bench.correlation.oracle.chances import Shows, shows
+from bench.correlation.oracle.evidence import Evidence
+from bench.correlation.oracle.looks import BIN_S
+from bench.correlation.oracle.spread import Drawn, Spread, Source
+from bench.correlation.simulate import NOWS, Case
+from bench.correlation.state import Ranking
+
+AGES = tuple(round(now / BIN_S) for now in NOWS)
+_FEW, _MANY = 4, 16  # draws for each age, of all faults and of those that then may be the best
+_FAR = 6.0  # log: what is that much worse is not drawn again
+_MOST = 20
+_DOUBT = 0.5
+_KIND = log(1 / len(KINDS))
+
+
+class Guess(NamedTuple):
+    """A fault, or two."""
+
+    roots: tuple[str, ...]
+    hidden: tuple[bool, ...] = ()
+
+
+def oracle(case: Case) -> Ranking:
+    assert case.world is not None
+    evidence = Evidence(case)
+    if evidence.serf:
+        return _dead(evidence)
+    asked = Asked(evidence, random.Random(case.name))
+    logs = asked.all()
+    best = max([_KIND, *logs.values()])
+    total = exp(_KIND - best) + sum(exp(x - best) for x in logs.values())
+    if exp(_KIND - best) / total > _DOUBT:
+        return []
+    chances: dict[str, float] = {}
+    for guess, x in logs.items():
+        for root in guess.roots:
+            chances[root] = chances.get(root, 0.0) + exp(x - best) / total
+    order = sorted(chances.items(), key=lambda x: (-x[1], x[0]))
+    return order[:_MOST]
+
+
+def _dead(evidence: Evidence) -> Ranking:
+    """Only what is dead fails its node check: one is a node, or the only one of a zone that was hit."""
+    zones = evidence.world.topology["zones"]
+    dead = sorted(evidence.serf)
+    zone = zones[dead[0]]
+    there = sum(z == zone for z in zones.values())
+    of_zone = ZONE_HIT ** len(dead) * (1 - ZONE_HIT) ** (there - len(dead)) / len(set(zones.values()))
+    of_node = 1 / len(zones) if len(dead) == 1 else 0.0
+    share = of_node / (of_node + of_zone)
+    return sorted([(f"node:{dead[0]}", share), (f"zone:{zone}", 1 - share)], key=lambda x: -x[1])
+
+
+class Asked:
+    def __init__(self, evidence: Evidence, dice: random.Random) -> None:
+        self.evidence, self.dice, self.world = evidence, dice, evidence.world
+        self.spread = Spread(evidence, dice)
+        self.shows = shows(self.world)
+        self.called = [s for s in self.world.topology["services"] if s in self.world.callers]
+        self.checked = [s for s in self.world.topology["services"] if self.world.checks[s]]
+        self.both = sum(s in self.world.callers for s in self.checked)
+
+    def all(self) -> dict[Guess, float]:
+        """Log of how likely each is, with what is seen, to nothing but noise."""
+        singles = [*self._services(), *self._places()]
+        logs = {guess: self._weigh(guess, _FEW) for guess in singles}
+        self._again(logs)
+        pairs = {guess: self._weigh(guess, 2) for guess in self._pairs(logs)}
+        best = max([_KIND, *logs.values(), *pairs.values()])
+        self._again(pairs, best)
+        return {g: x for g, x in {**logs, **pairs}.items() if x > -inf}
+
+    def _again(self, logs: dict[Guess, float], best: float = -inf) -> None:
+        best = max([_KIND, best, *logs.values()])
+        for guess in [g for g, x in logs.items() if x > best - _FAR]:
+            logs[guess] = self._weigh(guess, _MANY)
+
+    # ---- what may be at fault
+
+    def _services(self) -> Iterator[Guess]:
+        for service in sorted(self.spread.near):
+            if any(u in self.evidence.failing for u in self.world.units[service]):
+                yield Guess((service,), (False,))
+            if any(self._fails(c) for c in self.world.callers.get(service, ())):
+                yield Guess((service,), (True,))
+
+    def _fails(self, service: str) -> bool:
+        return any(u in self.evidence.failing for u in self.world.units[service])
+
+    def _places(self) -> Iterator[Guess]:
+        nodes = {self.world.topology["nodes"][u] for u in self.evidence.failing}
+        yield from (Guess((f"node:{n}",)) for n in sorted(nodes) if len(self.world.hosted[n]) > 1)
+        zones = {self.world.topology["zones"][n] for n in nodes}
+        yield from (Guess((f"zone:{z}",)) for z in sorted(zones))
+
+    def _pairs(self, logs: dict[Guess, float]) -> Iterator[Guess]:
+        order = sorted((g for g in logs if g.hidden and logs[g] > -inf), key=lambda g: (-logs[g], g))
+        seen = [g for g in order if not g.hidden[0]]
+        for first in seen[:8]:
+            for second in [*seen[:12], *[g for g in order[:12] if g.hidden[0]]]:
+                if first.roots != second.roots and (second.hidden[0] or first.roots < second.roots):
+                    yield Guess(first.roots + second.roots, first.hidden + second.hidden)
+
+    # ---- how likely each is
+
+    def _weigh(self, guess: Guess, draws: int) -> float:
+        logs = [x for age in AGES for _ in range(draws) if (x := self._one(guess, age)) > -inf]
+        if not logs:
+            return -inf
+        best = max(logs)
+        mean = sum(exp(x - best) for x in logs) / (draws * len(AGES))
+        return best + log(mean) + self._prior(guess)
+
+    def _prior(self, guess: Guess) -> float:
+        world = self.world.topology
+        root = guess.roots[0]
+        if root.startswith("node:"):
+            often = 1 / sum(len(there) > 1 for there in self.world.hosted.values()) / self.shows.node
+        elif root.startswith("zone:"):
+            often = 1 / len(set(world["zones"].values())) / self.shows.zone
+        elif len(guess.roots) == 1:
+            often = self._picked(root, guess.hidden[0]) / (1.0 if guess.hidden[0] else self.shows.service)
+        else:
+            often = self._picked(root, False) * self._picked(guess.roots[1], guess.hidden[1])
+            often *= (0.2 if guess.hidden[1] else 1.6) / self.shows.double
+        return _KIND + log(often)
+
+    def _picked(self, service: str, hidden: bool) -> float:
+        if hidden:
+            return 1 / len(self.called)
+        return 0.75 * (service in self.world.callers) / max(self.both, 1) + 0.25 / len(self.checked)
+
+    def _one(self, guess: Guess, age: int) -> float:
+        """Log of how well one draw of it fits what is seen."""
+        if not guess.hidden:
+            sources, weight = self._place(guess.roots[0], age)
+            return weight + self.spread.draw(sources).weight if weight > -inf else -inf
+        sources, weight = [], 0.0
+        for n, (root, hidden) in enumerate(zip(guess.roots, guess.hidden, strict=True)):
+            since = age - round(self.dice.uniform(0.0, 20.0) / BIN_S) if n else age
+            source, more = self._service(root, since, hidden)
+            sources.append(source)
+            weight += more
+        if weight == -inf:
+            return -inf
+        drawn = self.spread.draw(sources)
+        for root, hidden in zip(guess.roots, guess.hidden, strict=True):
+            if hidden:
+                weight += self._told_of(root, drawn, age, alone=len(guess.roots) == 1)
+        return weight + drawn.weight
+
+    def _service(self, root: str, age: int, hidden: bool) -> tuple[Source, float]:
+        units = len(self.world.units[root])
+        if hidden:
+            return (root, age, 1 / units if self.dice.random() < 0.25 else 1.0), 0.0
+        full, some = self.evidence.root(root, age)
+        if not full + some:
+            return (root, age, 1.0), -inf
+        part = self.dice.random() < some / (full + some)
+        return (root, age, 1 / units if part else 1.0), log(full + some)
+
+    def _told_of(self, root: str, drawn: Drawn, age: int, alone: bool) -> float:
+        """Of a hidden root some of its callers have to fail: one, or in half of the cases two where that can be."""
+        fails = sum(
+            c in drawn.ill and any(self.evidence.failing.get(u, inf) <= age * BIN_S for u in self.world.units[c])
+            for c in self.world.callers.get(root, ())
+        )
+        if not fails:
+            return -inf
+        if not alone:
+            return 0.0
+        shows: Shows = self.shows
+        often = 0.5 / shows.hidden
+        if fails >= 2:
+            often += 0.5 / shows.hidden_two
+        return log(often)
+
+    def _place(self, place: str, age: int) -> tuple[Sequence[Source], float]:
+        kind, _, name = place.partition(":")
+        world = self.world
+        zones = world.topology["zones"]
+        nodes = [name] if kind == "node" else sorted(n for n, z in zones.items() if z == name)
+        here: dict[str, int] = {}
+        weight = log(0.4)  # the dead ones are known
+        for node in nodes:
+            fits = sum(log(self.evidence.sick(u, max(age - 1, 0))) for u in world.hosted.get(node, ()))
+            if kind == "zone":
+                both = ZONE_HIT * exp(min(fits, 300.0)) + 1 - ZONE_HIT
+                weight += log(both)
+                if self.dice.random() >= ZONE_HIT * exp(min(fits, 300.0)) / both:
+                    continue
+            else:
+                weight += fits
+            for unit in world.hosted.get(node, ()):
+                service = world.topology["instances"][unit]
+                here[service] = here.get(service, 0) + 1
+        sources = []
+        for service, count in sorted(here.items()):
+            share = count / len(world.units[service])
+            sources.append((service, age, share if share == 1 else AROUND * share))
+        return sources, weight
