@@ -8,7 +8,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from bench.correlation.faults import AROUND, KINDS, ZONE_HIT
-from bench.correlation.oracle.chances import Shows, shows
+from bench.correlation.oracle.chances import shows
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S
 from bench.correlation.oracle.spread import Drawn, Spread, Source
@@ -125,14 +125,14 @@ class Asked:
         world = self.world.topology
         root = guess.roots[0]
         if root.startswith("node:"):
-            often = 1 / sum(len(there) > 1 for there in self.world.hosted.values()) / self.shows.node
+            often = 1 / sum(len(there) > 1 for there in self.world.hosted.values()) * self.shows.node
         elif root.startswith("zone:"):
-            often = 1 / len(set(world["zones"].values())) / self.shows.zone
+            often = 1 / len(set(world["zones"].values())) * self.shows.zone
         elif len(guess.roots) == 1:
-            often = self._picked(root, guess.hidden[0]) / (1.0 if guess.hidden[0] else self.shows.service)
+            often = self._picked(root, guess.hidden[0]) * (1.0 if guess.hidden[0] else self.shows.service)
         else:
             often = self._picked(root, False) * self._picked(guess.roots[1], guess.hidden[1])
-            often *= (0.2 if guess.hidden[1] else 1.6) / self.shows.double
+            often *= (0.2 if guess.hidden[1] else 1.6) * self.shows.double
         return _KIND + log(often)
 
     def _picked(self, service: str, hidden: bool) -> float:
@@ -179,11 +179,7 @@ class Asked:
             return -inf
         if not alone:
             return 0.0
-        shows: Shows = self.shows
-        often = 0.5 / shows.hidden
-        if fails >= 2:
-            often += 0.5 / shows.hidden_two
-        return log(often)
+        return log(self.shows.hidden_two if fails >= 2 else self.shows.hidden)
 
     def _place(self, place: str, age: int) -> tuple[Sequence[Source], float]:
         kind, _, name = place.partition(":")

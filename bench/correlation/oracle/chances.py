@@ -8,38 +8,44 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from bench.correlation.simulate import NOWS, attempt
+from bench.correlation.simulate import NOWS, TRIES, attempt
 from bench.correlation.world import World
 
-_TIMES = 60
-_LEAST = 0.02
+_TIMES = 150
 
 
 class Shows(NamedTuple):
-    """Shares of the faults that show; of hidden ones with at least one and two callers that fail."""
+    """How often a fault that shows is drawn in the end, to how often it is drawn first."""
 
     service: float
-    hidden: float
-    hidden_two: float
     node: float
     zone: float
     double: float
+    hidden: float  # where one caller fails
+    hidden_two: float  # where more do
 
 
-_shows: dict[int, Shows] = {}
+_known: dict[int, Shows] = {}
 
 
 def shows(world: World) -> Shows:
-    if (found := _shows.get(id(world))) is None:
+    if (found := _known.get(id(world))) is None:
         dice = random.Random(f"shows/{world.id}")
 
         def share(kind: str, least: int = 1) -> float:
             seen = sum(attempt(world, kind, dice, dice.choice(NOWS), least) for _ in range(_TIMES))
-            return max(seen / _TIMES, _LEAST)
+            return (seen + 0.5) / (_TIMES + 1)
 
-        found = _shows[id(world)] = Shows(
-            share("service"), share("hidden"), share("hidden", 2), share("node"), share("zone"), share("double")
+        one, two = share("hidden"), share("hidden", 2)
+        first, late = 0.5 * _drawn(one, TRIES), 0.5 * (1 - two) ** (TRIES // 2) * _drawn(one, TRIES // 2)
+        found = _known[id(world)] = Shows(
+            *(_drawn(share(kind), TRIES) for kind in ("service", "node", "zone", "double")),
+            hidden=first + late,
+            hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2),
         )
     return found
 
 
+def _drawn(share: float, times: int) -> float:
+    """How often it is tried, of so many times at most, until one shows."""
+    return (1 - (1 - share) ** times) / share

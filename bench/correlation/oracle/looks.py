@@ -135,7 +135,7 @@ class Look:
 
     def _first(self, age: int) -> int:
         """The first look after an ill of this age began."""
-        start = self.now - BIN_S * (age + 0.5)
+        start = self.now - BIN_S * age
         return min(max(ceil((start - self.begin) / self.manner.every_s), 0), self.steps)
 
     def _fits(self, n: int, state: int, how: int) -> float:

@@ -11,7 +11,7 @@ import heapq
 import random
 from bisect import bisect
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import exp, log
 from typing import NamedTuple
 
@@ -21,7 +21,15 @@ from bench.correlation.oracle.looks import BIN_S, BINS
 _DEEP = 2  # calls above a broken service that are summed where nothing fails
 _LOW, _HIGH = -2.5, 5.0  # log: no leaning beyond these
 _ROUNDS = 4
-_STEPS = [[exp(-BIN_S * k / d) * (1 - exp(-BIN_S / d)) for k in range(BINS)] for d in range(1, 16)]
+
+
+def _steps(delay_s: float) -> list[float]:
+    """How often a delay of this mean is so many steps of age."""
+    ends = [0.0, *(BIN_S * (k + 0.5) for k in range(BINS))]
+    return [exp(-a / delay_s) - exp(-b / delay_s) for a, b in pairwise(ends)]
+
+
+_STEPS = [_steps(max(half, 1) / 2) for half in range(31)]  # by twice the mean
 
 Source = tuple[str, int, float]  # service, age, how much callers feel of it
 
@@ -113,13 +121,13 @@ class Spread:
         edge = self.world.edges[caller, callee]
         if self.dice.random() >= edge.strength * share:
             return -1
-        return age - int(self.dice.expovariate(1 / edge.delay_s) / BIN_S + self.dice.random())
+        return age - round(self.dice.expovariate(1 / edge.delay_s) / BIN_S)
 
     def _turn(self, caller: str, callee: str, age: int, share: float) -> _Turn:
         key = (caller, callee, age, share)
         if (found := self._turns.get(key)) is None:
             edge = self.world.edges[caller, callee]
-            p, steps = edge.strength * share, _STEPS[min(max(round(edge.delay_s), 1), 15) - 1]
+            p, steps = edge.strength * share, _STEPS[round(2 * edge.delay_s)]
             own, more = self.evidence.suffers(caller), exp(self.above[caller])
             ages, odds, leant, late = [], [], [], 1.0
             for k in range(age + 1):
@@ -165,7 +173,7 @@ def _still(evidence: Evidence, caller: str, callee: str, age: int, share: float,
     if (found := _known.get(key)) is None:
         world = evidence.world
         edge = world.edges[caller, callee]
-        p, steps = edge.strength * share, _STEPS[min(max(round(edge.delay_s), 1), 15) - 1]
+        p, steps = edge.strength * share, _STEPS[round(2 * edge.delay_s)]
         own, late, fits, more = evidence.suffers(caller), 1.0, 0.0, 1.0
         if deep > 1:
             then = max(age - round(edge.delay_s / BIN_S), 0)
