@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from math import exp, inf, log
 from typing import NamedTuple
 
-from bench.correlation.faults import AROUND, KINDS, ZONE_HIT
+from bench.correlation.faults import AROUND, DEAD, KINDS, PARTIAL, ZONE_HIT
 from bench.correlation.oracle.chances import shows
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S
@@ -16,8 +16,9 @@ from bench.correlation.simulate import NOWS, Case
 from bench.correlation.state import Ranking
 
 AGES = tuple(round(now / BIN_S) for now in NOWS)
-_FEW, _MANY = 4, 16  # draws for each age, of all faults and of those that then may be the best
+_FEW, _MANY = 3, 24  # draws for each age: of all faults, of those that then may be the best
 _FAR = 6.0  # log: what is that much worse is not drawn again
+_LATER = range(7)  # steps between two faults
 _MOST = 20
 _DOUBT = 0.5
 _KIND = log(1 / len(KINDS))
@@ -37,9 +38,10 @@ def oracle(case: Case) -> Ranking:
         return _dead(evidence)
     asked = Asked(evidence, random.Random(case.name))
     logs = asked.all()
-    best = max([_KIND, *logs.values()])
-    total = exp(_KIND - best) + sum(exp(x - best) for x in logs.values())
-    if exp(_KIND - best) / total > _DOUBT:
+    nobody = _KIND + log(evidence.nothing())
+    best = max([nobody, *logs.values()])
+    total = exp(nobody - best) + sum(exp(x - best) for x in logs.values())
+    if exp(nobody - best) / total > _DOUBT:
         return []
     chances: dict[str, float] = {}
     for guess, x in logs.items():
@@ -65,6 +67,8 @@ class Asked:
     def __init__(self, evidence: Evidence, dice: random.Random) -> None:
         self.evidence, self.dice, self.world = evidence, dice, evidence.world
         self.spread = Spread(evidence, dice)
+        self.told: dict[Guess, dict[int, list[float]]] = {}  # by age: logs of how well each draw fits
+        self.sure: set[Guess] = set()
         self.shows = shows(self.world)
         self.called = [s for s in self.world.topology["services"] if s in self.world.callers]
         self.checked = [s for s in self.world.topology["services"] if self.world.checks[s]]
@@ -72,18 +76,36 @@ class Asked:
 
     def all(self) -> dict[Guess, float]:
         """Log of how likely each is, with what is seen, to nothing but noise."""
-        singles = [*self._services(), *self._places()]
-        logs = {guess: self._weigh(guess, _FEW) for guess in singles}
-        self._again(logs)
-        pairs = {guess: self._weigh(guess, 2) for guess in self._pairs(logs)}
-        best = max([_KIND, *logs.values(), *pairs.values()])
-        self._again(pairs, best)
-        return {g: x for g, x in {**logs, **pairs}.items() if x > -inf}
+        for guess in [*self._services(), *self._places()]:
+            self._ask(guess, AGES, _FEW)
+        self._again()
+        singles = {guess: self._log(guess) for guess in self.told}
+        for guess in list(self._pairs(singles)):
+            self._ask(guess, self._ages(Guess(guess.roots[:1], guess.hidden[:1])), _FEW)
+        self._again()
+        return {guess: x for guess in self.told if (x := self._log(guess)) > -inf}
 
-    def _again(self, logs: dict[Guess, float], best: float = -inf) -> None:
-        best = max([_KIND, best, *logs.values()])
-        for guess in [g for g, x in logs.items() if x > best - _FAR]:
-            logs[guess] = self._weigh(guess, _MANY)
+    def _ask(self, guess: Guess, ages: Sequence[int], draws: int) -> None:
+        told = self.told.setdefault(guess, {age: [] for age in AGES})
+        for age in ages:
+            told[age] += [self._one(guess, age) for _ in range(draws)]
+
+    def _again(self) -> None:
+        logs = {guess: self._log(guess) for guess in self.told}
+        best = max([_KIND, *logs.values()])
+        for guess, x in logs.items():
+            if x > best - _FAR and guess not in self.sure:
+                self.sure.add(guess)
+                self._ask(guess, self._ages(guess), _MANY)
+
+    def _ages(self, guess: Guess) -> list[int]:
+        """Those that are worth a thought."""
+        means = {age: _mean(told) for age, told in self.told[guess].items()}
+        best = max(means.values())
+        return [age for age, x in means.items() if x > max(best - _FAR, -1e300)]
+
+    def _log(self, guess: Guess) -> float:
+        return _sum([_mean(told) for told in self.told[guess].values()]) - log(len(AGES)) + self._prior(guess)
 
     # ---- what may be at fault
 
@@ -113,14 +135,6 @@ class Asked:
 
     # ---- how likely each is
 
-    def _weigh(self, guess: Guess, draws: int) -> float:
-        logs = [x for age in AGES for _ in range(draws) if (x := self._one(guess, age)) > -inf]
-        if not logs:
-            return -inf
-        best = max(logs)
-        mean = sum(exp(x - best) for x in logs) / (draws * len(AGES))
-        return best + log(mean) + self._prior(guess)
-
     def _prior(self, guess: Guess) -> float:
         world = self.world.topology
         root = guess.roots[0]
@@ -146,9 +160,11 @@ class Asked:
             sources, weight = self._place(guess.roots[0], age)
             return weight + self.spread.draw(sources).weight if weight > -inf else -inf
         sources, weight = [], 0.0
-        for n, (root, hidden) in enumerate(zip(guess.roots, guess.hidden, strict=True)):
-            since = age - round(self.dice.uniform(0.0, 20.0) / BIN_S) if n else age
-            source, more = self._service(root, since, hidden)
+        both = list(zip(guess.roots, guess.hidden, strict=True))
+        if not any(guess.hidden) and self.dice.random() < 0.5:
+            both.reverse()  # which of two was first
+        for n, (root, hidden) in enumerate(both):
+            source, more = self._service(root, _LATER if n else (0,), age, hidden)
             sources.append(source)
             weight += more
         if weight == -inf:
@@ -159,15 +175,22 @@ class Asked:
                 weight += self._told_of(root, drawn, age, alone=len(guess.roots) == 1)
         return weight + drawn.weight
 
-    def _service(self, root: str, age: int, hidden: bool) -> tuple[Source, float]:
+    def _service(self, root: str, later: Sequence[int], age: int, hidden: bool) -> tuple[Source, float]:
+        """Since when, how much of it; and the log of how well its own checks fit that."""
         units = len(self.world.units[root])
         if hidden:
-            return (root, age, 1 / units if self.dice.random() < 0.25 else 1.0), 0.0
-        full, some = self.evidence.root(root, age)
-        if not full + some:
+            share = 1 / units if self.dice.random() < PARTIAL else 1.0
+            return (root, age - self.dice.choice(later), share), 0.0
+        ways = [
+            (age - k, share, told / len(later))
+            for k in later
+            for share, told in zip((1.0, 1 / units), self.evidence.root(root, age - k), strict=True)
+        ]
+        total = sum(told for _, _, told in ways)
+        if not total:
             return (root, age, 1.0), -inf
-        part = self.dice.random() < some / (full + some)
-        return (root, age, 1 / units if part else 1.0), log(full + some)
+        since, share, _ = self.dice.choices(ways, [told for _, _, told in ways])[0]
+        return (root, since, share), log(total)
 
     def _told_of(self, root: str, drawn: Drawn, age: int, alone: bool) -> float:
         """Of a hidden root some of its callers have to fail: one, or in half of the cases two where that can be."""
@@ -187,7 +210,7 @@ class Asked:
         zones = world.topology["zones"]
         nodes = [name] if kind == "node" else sorted(n for n, z in zones.items() if z == name)
         here: dict[str, int] = {}
-        weight = log(0.4)  # the dead ones are known
+        weight = log(1 - DEAD)  # the dead ones are known
         for node in nodes:
             fits = sum(log(self.evidence.sick(u, max(age - 1, 0))) for u in world.hosted.get(node, ()))
             if kind == "zone":
@@ -205,3 +228,12 @@ class Asked:
             share = count / len(world.units[service])
             sources.append((service, age, share if share == 1 else AROUND * share))
         return sources, weight
+
+
+def _sum(logs: Sequence[float]) -> float:
+    best = max(logs, default=-inf)
+    return best + log(sum(exp(x - best) for x in logs)) if best > -inf else -inf
+
+
+def _mean(logs: Sequence[float]) -> float:
+    return _sum(logs) - log(max(len(logs), 1))

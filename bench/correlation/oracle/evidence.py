@@ -7,6 +7,7 @@ from itertools import product
 from math import prod
 
 from bench.correlation.faults import ON_SICK, PARTIAL, RECOVERS, UNIT_SUFFERS
+from bench.correlation.oracle.deploys import deployed
 from bench.correlation.oracle.looks import BINS, SHARES, WINDOW_S, Look, Past, manner_of, silent
 from bench.correlation.simulate import Case
 from bench.correlation.world import Check, World
@@ -14,9 +15,9 @@ from bench.correlation.world import Check, World
 OWN = (0.73, 0.1, 0.1, 0.07)  # how often a root fails so many of its looks, see SHARES
 SICK = (0.12, 0.38, 0.38, 0.12)  # ... a unit on a sick node
 SUFFERS = (0.1, 0.3, 0.3, 0.3)  # ... a victim
-_FLAPPERS = 0.35  # checks that flap, in a mesh
-_OLD_S = 1_500.0
-_NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS)
+FLAPPERS = 0.25  # checks that flap, in a mesh
+DEPLOYS = 0.08  # services
+_NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS, 1.0)
 
 By = Sequence[float]  # by age
 
@@ -30,12 +31,17 @@ class Evidence:
         self.failing: dict[str, float] = {}  # unit -> how long ago it last turned bad, of those that are
         self.noisy: set[str] = set()  # services of which something was heard lately
         self.serf = {e["node"]: e["t"] for e in case.events if e["check"] == "serfHealth" and e["t"] <= self.now}
+        self.planned: set[str] = set()  # units
+        self.looks: dict[tuple[str, int], Look] = {}
+        self.count = sum(len(self.world.checks[s]) * len(units) for s, units in self.world.units.items())
         self._told = self._read(case)
+        self.deploys = {s: self._deploy(s) for s in sorted(self.noisy)}  # to blips alone
         self._suffers: dict[str, By] = {}
+        self._roots: dict[tuple[str, int], tuple[float, float]] = {}
 
     def _read(self, case: Case) -> dict[tuple[str, int], Past]:
         flips: dict[tuple[str, str], list[tuple[float, bool]]] = {}
-        planned: set[str] = set()
+        planned = self.planned
         for event in sorted(case.events, key=lambda e: e["t"]):
             if event["check"].startswith("_node_maintenance"):
                 planned.update(self.world.hosted[event["node"]])
@@ -44,7 +50,6 @@ class Evidence:
             elif event["instance"] and event["t"] <= self.now:
                 bad = event["status"] != "passing"
                 flips.setdefault((event["instance"], event["check"]), []).append((event["t"], bad))
-        count = sum(len(self.world.checks[s]) * len(units) for s, units in self.world.units.items())
         told = {(i, n): _NOTHING for i in planned for n in range(4)}
         for (instance, name), seen in flips.items():
             service = self.world.topology["instances"][instance]
@@ -55,13 +60,34 @@ class Evidence:
                 told[instance, n] = _NOTHING
             elif seen[-1][0] >= self.now - WINDOW_S:
                 manner = manner_of(self.world.checks[service][n])
-                look = Look(manner, seen, self.now, self.world.noise_rate, _FLAPPERS / count)
-                told[instance, n] = look.past()
+                look = Look(manner, seen, self.now, self.world.noise_rate, FLAPPERS / self.count)
+                told[instance, n], self.looks[instance, n] = look.past(), look
                 self.noisy.add(service)
                 if seen[-1][1]:
                     age = self.now - seen[-1][0]
                     self.failing[instance] = min(age, self.failing.get(instance, age))
         return told
+
+    def _deploy(self, service: str) -> float:
+        checks, units = self.world.checks[service], self.world.units[service]
+        if any(u in self.planned for u in units):
+            return 0.0
+        rate = self.world.noise_rate
+        return deployed(
+            [
+                [
+                    self.looks.get((u, n)) or Look(manner_of(c), (), self.now - self.now % 1.0, rate, 0.0)
+                    for n, c in enumerate(checks)
+                ]
+                for u in units
+            ]
+        )
+
+    def _excuse(self, service: str) -> float:
+        """How much likelier it is for deploys, if nothing is broken."""
+        if service not in self.deploys:
+            return 1.0
+        return 1 + DEPLOYS / len(self.world.units) * (self.deploys[service] - 1)
 
     def past(self, unit: str, n: int, check: Check) -> Past:
         return self._told.get((unit, n)) or silent(manner_of(check))
@@ -93,13 +119,20 @@ class Evidence:
             )
             ends = prod(c.deps * prod(one(p.ended) for p in pasts[n]) + 1 - c.deps for n, c in enumerate(checks))
             found.append((1 - RECOVERS) * stays + RECOVERS * ends)
-        found = [(a + b) / 2 for a, b in zip(found, [found[0], *found], strict=False)]  # START_S later on average
+        # its checks see it half a step later, on average
+        excuse = 2 * self._excuse(service)
+        found = [max((a + b) / excuse, 1e-12) for a, b in zip(found, [found[0], *found], strict=False)]
         if not any((u, n) in self._told for u in units for n in range(len(checks))):
             _quiet[key] = found
         return found
 
     def root(self, service: str, age: int) -> tuple[float, float]:
         """If it is at fault and shows it: all of it, one of its units. Each with its chance."""
+        if (found := self._roots.get((service, age))) is None:
+            found = self._roots[service, age] = self._root(service, age)
+        return found
+
+    def _root(self, service: str, age: int) -> tuple[float, float]:
         checks, units = self.world.checks[service], self.world.units[service]
         since = age * 3.0
         shows = {u for u in units if self.failing.get(u, 1e9) <= since + 1.0}
@@ -111,7 +144,20 @@ class Evidence:
                 each = {u: prod(self.past(u, n, checks[n]).ill[q][age] for n in seen) for u in units}
                 full += chance * weight * prod(each.values())
                 some += chance * weight * sum(each[u] for u in shows) / len(units)
-        return (1 - PARTIAL) * full, PARTIAL * some
+        excuse = self._excuse(service)
+        return (1 - PARTIAL) * full / excuse, PARTIAL * some / excuse
+
+    def nothing(self) -> float:
+        """What goes on where nothing is at fault, to what goes on beside a fault."""
+        flaps = FLAPPERS / self.count
+        flapping = 1.0
+        for past in self._told.values():
+            flapping *= (1 + 10 * flaps * (past.flapper - 1)) / (1 + flaps * (past.flapper - 1))
+        calm = prod(self._excuse(s) for s in self.deploys)
+        deploys = sum(self.deploys.values()) / len(self.world.units) / calm
+        if self.planned:
+            return (1 + (1 + flapping + deploys) * 0.05) / 4 / 0.05
+        return (1 + flapping + deploys) / 4 / 0.95
 
     def sick(self, unit: str, age: int) -> float:
         """If its node is."""

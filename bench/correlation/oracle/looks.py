@@ -16,7 +16,7 @@ from bench.correlation.checks import LATE, LATE_S, LOST
 from bench.correlation.world import Check
 
 BIN_S, BINS = 3.0, 62  # ages of an ill
-SHARES = (1.0, 0.9, 0.75, 0.6)  # of the looks that fail; the last one stands for what recovers, see ENDS
+SHARES = (1.0, 0.9, 0.75, 0.6)  # of the looks that fail
 ENDS_S = 40.0  # a victim that gets well by itself does so after about this
 WINDOW_S = 250.0  # what came earlier says nothing of the fault
 _BLIP_S = (1.0, 40.0)
@@ -48,6 +48,7 @@ class Past(NamedTuple):
 
     ill: tuple[tuple[float, ...], ...]  # by share and age
     ended: tuple[float, ...]  # by age
+    flapper: float  # nothing but a flapper
 
 
 def manner_of(check: Check) -> Manner:
@@ -115,23 +116,39 @@ class Look:
             self.seen[n] = (bad, at - self.begin - n * manner.every_s <= _SOON_S)
         self.was = bool(before and before[-1])
         self.now, self.flapper = now, flapper
+        self._brief: dict[tuple[int, int], float] = {}
+        self._alone: tuple[list[dict[int, float]], float] | None = None
+        self._calm = self._back(0.0)
+        self.base = 1.0  # P(flips | nothing but noise)
 
     def past(self) -> Past:
-        alone, whole = self._noise()
+        alone, whole = self.noise()
         flapping = self._flapping()
-        noise = max((1 - self.flapper) * whole + self.flapper * flapping, 1e-300)
+        odds = self.flapper
+        noise = self.base = max((1 - odds) * whole + odds * flapping, 1e-300)
 
         def ratio(found: float) -> float:
-            return max(((1 - self.flapper) * found + self.flapper * flapping) / noise, _LEAST)
+            return max(((1 - odds) * found + odds * flapping) / noise, _LEAST)
 
         firsts = [self._first(age) for age in range(BINS)]
         ill = []
         for share in SHARES:
             after = self._back(share)
             ill.append(tuple(ratio(sum(p * after[k][s] for s, p in alone[k].items())) for k in firsts))
-        calm = self._back(0.0)
-        ended = tuple(ratio(self._ended(alone[k], k, calm)) for k in firsts)
-        return Past(tuple(ill), ended)
+        steps = round(ENDS_S / self.manner.every_s)
+        by_look = {k: ratio(self._for(k, steps, 0.8)) for k in set(firsts)}
+        return Past(tuple(ill), tuple(by_look[k] for k in firsts), min(flapping / max(whole, 1e-300), 1e9))
+
+    def brief(self, age_s: float, length_s: float) -> float:
+        """If it was ill for so long, so long ago, and is not flapping."""
+        start = self.now - age_s
+        first = ceil((start - self.begin) / self.manner.every_s)
+        last = ceil((start + length_s - self.begin) / self.manner.every_s)
+        first, last = (min(max(k, 0), self.steps) for k in (first, last))
+        if (found := self._brief.get((first, last))) is None:
+            found = min(self._for(first, last - first, 1.0) / self.base, 1e9)
+            self._brief[first, last] = found
+        return found
 
     def _first(self, age: int) -> int:
         """The first look after an ill of this age began."""
@@ -152,8 +169,13 @@ class Look:
             return {(m.state(0, False), 0): 1.0}
         return {(m.state(0, True), 0): 0.5, (m.state(m.bad, True), 2): 0.5}
 
-    def _noise(self) -> tuple[list[dict[int, float]], float]:
+    def noise(self) -> tuple[list[dict[int, float]], float]:
         """P(flips so far, state | blips) before each look, and of all of them."""
+        if self._alone is None:
+            self._alone = self._noise()
+        return self._alone
+
+    def _noise(self) -> tuple[list[dict[int, float]], float]:
         spoils = _blip(self.manner.every_s)
         often = self.rate * self.manner.every_s
         new = [(k, often * chance) for k, chance in enumerate(spoils) if k]
@@ -203,17 +225,18 @@ class Look:
             after.append(here)
         return after[::-1]
 
-    def _ended(self, here: dict[int, float], n: int, calm: list[list[float]]) -> float:
-        until = min(n + round(ENDS_S / self.manner.every_s), self.steps)
+    def _for(self, n: int, looks: int, share: float) -> float:
+        """P(flips | ill for so many looks from the n-th on)."""
+        here, until = self.noise()[0][n], min(n + looks, self.steps)
         for k in range(n, until):
             then: dict[int, float] = {}
             for state, p in here.items():
-                for chance, moves in zip((0.2, 0.8), self.moves[state], strict=True):
-                    for to, odds, how in moves:
+                for chance, moves in zip((1 - share, share), self.moves[state], strict=True):
+                    for to, odds, how in moves if chance else ():
                         if fit := self._fits(k, to, how):
                             then[to] = then.get(to, 0.0) + p * chance * odds * fit
             here = then
-        return sum(p * calm[until][s] for s, p in here.items())
+        return sum(p * self._calm[until][s] for s, p in here.items())
 
 
 def _merged(here: dict[tuple[int, int], float]) -> dict[int, float]:
@@ -243,4 +266,4 @@ def silent(manner: Manner) -> Past:
     ill = tuple(
         tuple(sum(p.ill[q][age] for p in told) / phases for age in range(BINS)) for q in range(len(SHARES))
     )
-    return Past(ill, tuple(sum(p.ended[age] for p in told) / phases for age in range(BINS)))
+    return Past(ill, tuple(sum(p.ended[age] for p in told) / phases for age in range(BINS)), 0.1)
