@@ -31,7 +31,7 @@ def alone(words: Sequence[str]) -> bool:
         made = cases(count, given.seed, given.kind or KINDS, given.mesh or ())
         rows = run((("", case) for case in made), rankers())
     lines, kept = report.verdicts(report.families(rows))
-    told = [*_tables(rows), "\n".join(f"* {line}" for line in lines)]
+    told = [*filter(None, _tables(rows)), "\n".join(f"* {line}" for line in lines)]
     print(json.dumps(report.data(rows), indent=1) if given.json else "\n\n".join(told))
     if given.doc is not None:
         write(given.doc, "cases" if given.cases_dir is None else "external", "\n\n".join(told))
@@ -52,6 +52,7 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         f"correlation: {report.overall(rows)}",
         report.by_family(report.families(rows), "AC@1/AC@3; none: false blame"),
         report.by_family(report.places(rows), "AC@1/AC@3"),
+        report.ceiling(rows),
         report.calibration(rows),
         report.speed(rows),
     ]

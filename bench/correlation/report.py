@@ -8,6 +8,7 @@ from typing import Any
 from bench.correlation.baselines import BASELINES
 from bench.correlation.evaluate import (
     ENGINE,
+    ORACLE,
     Answer,
     Row,
     at,
@@ -48,15 +49,28 @@ def overall(rows: Sequence[Row]) -> str:
             _two(mean(well, name, lambda a: a.blames)),
             f"{p95(rows, name):.1f}",
         )
-        for name in rows[0].answers
+        for name in _rankers(rows)
     ]
     head = ("ranker", "AC@1", "AC@3", "Avg@5", "false blame", "p95 CPU ms")
     return f"{len(sick)} faults, {len(well)} cases without one\n\n{table(head, told)}"
 
 
-def by_family(groups: dict[str, list[Row]], title: str) -> str:
+def _rankers(rows: Sequence[Row]) -> list[str]:
+    """Those that are asked in every case."""
+    return [name for name in rows[0].answers if name != ORACLE]
+
+
+def ceiling(rows: Sequence[Row]) -> str:
+    """The engine beside the oracle, on the cases that the oracle is asked; empty where there are none."""
+    asked = [row for row in rows if ORACLE in row.answers]
+    title = "meshes up to 100; AC@1/AC@3; none: false blame"
+    groups = {**families(asked), **({"all faults": sick} if (sick := faults(asked)) else {})}
+    return by_family(groups, title, (ENGINE, ORACLE)) if asked else ""
+
+
+def by_family(groups: dict[str, list[Row]], title: str, names: Sequence[str] = ()) -> str:
     """AC@1 / AC@3 of each ranker; false blame where nobody is to blame."""
-    names = list(next(iter(groups.values()))[0].answers)
+    names = names or _rankers(next(iter(groups.values())))
     told = []
     for family, rows in groups.items():
         sick = faults(rows)
@@ -111,7 +125,10 @@ def data(rows: Sequence[Row]) -> dict[str, Any]:
     everything = {"all": list(rows), **families(rows), **places(rows)}
     return {
         "groups": {
-            name: {ranker: _figures(here, ranker) for ranker in here[0].answers}
+            name: {
+                ranker: _figures([row for row in here if ranker in row.answers], ranker)
+                for ranker in {name: None for row in here for name in row.answers}
+            }
             for name, here in everything.items()
         },
         "reliability": [

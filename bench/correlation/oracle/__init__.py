@@ -1,5 +1,10 @@
-"""The ceiling: Bayes' rule over the bench's own physics. It knows of the simulator all but what it drew for the case."""
+"""The ceiling: Bayes' rule over the bench's own physics.
 
-from bench.correlation.oracle.ask import oracle
+It knows of the simulator all but what was drawn for the case: the true calls with their strengths and delays, how
+each check behaves and what it sees, how often each kind of fault and noise is drawn, how flips are lost and late.
+It has no number of its own but how finely it looks and how often it draws.
+"""
 
-__all__ = ["oracle"]
+from bench.correlation.oracle.ask import LARGEST, oracle
+
+__all__ = ["LARGEST", "oracle"]

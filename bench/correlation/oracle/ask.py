@@ -11,15 +11,16 @@ from bench.correlation.faults import AROUND, DEAD, KINDS, PARTIAL, ZONE_HIT
 from bench.correlation.oracle.chances import shows
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S
-from bench.correlation.oracle.spread import Drawn, Spread, Source
+from bench.correlation.oracle.spread import Drawn, Source, Spread
 from bench.correlation.simulate import NOWS, Case
 from bench.correlation.state import Ranking
 
 AGES = tuple(round(now / BIN_S) for now in NOWS)
-_FEW, _MANY = 3, 24  # draws for each age: of all faults, of those that then may be the best
+_FEW, _MANY = 4, 60  # draws for each age: of all faults, of those that then may be the best
 _FAR = 6.0  # log: what is that much worse is not drawn again
 _LATER = range(7)  # steps between two faults
 _MOST = 20
+LARGEST = 100  # services of a mesh for which it can be waited
 _DOUBT = 0.5
 _KIND = log(1 / len(KINDS))
 
@@ -193,7 +194,7 @@ class Asked:
         return (root, since, share), log(total)
 
     def _told_of(self, root: str, drawn: Drawn, age: int, alone: bool) -> float:
-        """Of a hidden root some of its callers have to fail: one, or in half of the cases two where that can be."""
+        """Log: of a hidden root some callers have to fail; how much the oftener it is drawn for that."""
         fails = sum(
             c in drawn.ill and any(self.evidence.failing.get(u, inf) <= age * BIN_S for u in self.world.units[c])
             for c in self.world.callers.get(root, ())

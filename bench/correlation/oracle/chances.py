@@ -1,4 +1,4 @@
-"""How often each kind of fault gets to be a case at all: something of it has to show, and what does not is drawn anew.
+"""How often each kind of fault gets to be a case: something of it has to show, and what does not is drawn anew.
 
 Counted by drawing faults of each mesh; the kinds are equally many, so one that seldom shows is drawn the oftener.
 """
@@ -25,11 +25,11 @@ class Shows(NamedTuple):
     hidden_two: float  # where more do
 
 
-_known: dict[int, Shows] = {}
+_known: dict[int, tuple[World, Shows]] = {}  # kept with the world, so that no other gets its id
 
 
 def shows(world: World) -> Shows:
-    if (found := _known.get(id(world))) is None:
+    if id(world) not in _known:
         dice = random.Random(f"shows/{world.id}")
 
         def share(kind: str, least: int = 1) -> float:
@@ -38,12 +38,13 @@ def shows(world: World) -> Shows:
 
         one, two = share("hidden"), share("hidden", 2)
         first, late = 0.5 * _drawn(one, TRIES), 0.5 * (1 - two) ** (TRIES // 2) * _drawn(one, TRIES // 2)
-        found = _known[id(world)] = Shows(
+        found = Shows(
             *(_drawn(share(kind), TRIES) for kind in ("service", "node", "zone", "double")),
             hidden=first + late,
             hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2),
         )
-    return found
+        _known[id(world)] = world, found
+    return _known[id(world)][1]
 
 
 def _drawn(share: float, times: int) -> float:

@@ -1,22 +1,23 @@
-"""What the checks of each service say of it being broken, or suffering, for so long: ratios to nothing but noise."""
+"""What the checks of a service say of it being broken, or suffering, for so long: ratios to nothing but noise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Callable, Sequence
+from itertools import pairwise, product
 from math import prod
 
 from bench.correlation.faults import ON_SICK, PARTIAL, RECOVERS, UNIT_SUFFERS
 from bench.correlation.oracle.deploys import deployed
 from bench.correlation.oracle.looks import BINS, SHARES, WINDOW_S, Look, Past, manner_of, silent
 from bench.correlation.simulate import Case
-from bench.correlation.world import Check, World
+from bench.correlation.world import Check
 
 OWN = (0.73, 0.1, 0.1, 0.07)  # how often a root fails so many of its looks, see SHARES
 SICK = (0.12, 0.38, 0.38, 0.12)  # ... a unit on a sick node
 SUFFERS = (0.1, 0.3, 0.3, 0.3)  # ... a victim
 FLAPPERS = 0.25  # checks that flap, in a mesh
-DEPLOYS = 0.08  # services
+DEPLOYS = 0.08  # services that are being deployed
+_LEAST = 1e-12
 _NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS, 1.0)
 
 By = Sequence[float]  # by age
@@ -102,27 +103,15 @@ class Evidence:
         checks, units = self.world.checks[service], self.world.units[service]
         if not checks:
             return (1.0,) * BINS
-        quiet = None
-        if not any((u, n) in self._told for u in units for n in range(len(checks))):
-            key = (tuple(map(manner_of, checks)), tuple(c.deps for c in checks), len(units))
-            if (quiet := _quiet.get(key)) is not None:
-                return quiet
-        pasts = [[self.past(u, n, c) for u in units] for n, c in enumerate(checks)]
-        found = []
-        for age in range(BINS):
-            def one(of: Sequence[float]) -> float:
-                return 1 - UNIT_SUFFERS + UNIT_SUFFERS * of[age]
-
-            stays = sum(
-                weight * prod(c.deps * prod(one(p.ill[q]) for p in pasts[n]) + 1 - c.deps for n, c in enumerate(checks))
-                for q, weight in enumerate(SUFFERS)
-            )
-            ends = prod(c.deps * prod(one(p.ended) for p in pasts[n]) + 1 - c.deps for n, c in enumerate(checks))
-            found.append((1 - RECOVERS) * stays + RECOVERS * ends)
+        key = (tuple(map(manner_of, checks)), tuple(c.deps for c in checks), len(units))
+        heard = any((u, n) in self._told for u in units for n in range(len(checks)))
+        if not heard and key in _quiet:
+            return _quiet[key]
+        pasts = [(c.deps, [self.past(u, n, c) for u in units]) for n, c in enumerate(checks)]
+        told = [_suffers(pasts, age) for age in range(BINS)]
         # its checks see it half a step later, on average
-        excuse = 2 * self._excuse(service)
-        found = [max((a + b) / excuse, 1e-12) for a, b in zip(found, [found[0], *found], strict=False)]
-        if not any((u, n) in self._told for u in units for n in range(len(checks))):
+        found = [max((a + b) / 2 / self._excuse(service), _LEAST) for a, b in pairwise([told[0], *told])]
+        if not heard:
             _quiet[key] = found
         return found
 
@@ -171,7 +160,20 @@ class Evidence:
         return ON_SICK * found + 1 - ON_SICK
 
 
-_quiet: dict[object, By] = {}
+_quiet: dict[object, By] = {}  # of services of which nothing was heard
+
+
+def _suffers(pasts: Sequence[tuple[float, Sequence[Past]]], age: int) -> float:
+    """By check how often it sees that, and what it says at each unit. A few victims get well by themselves."""
+
+    def all_of(told: Callable[[Past], float]) -> float:
+        return prod(
+            deps * prod(1 - UNIT_SUFFERS + UNIT_SUFFERS * told(past) for past in units) + 1 - deps
+            for deps, units in pasts
+        )
+
+    stays = sum(weight * all_of(lambda past, q=q: past.ill[q][age]) for q, weight in enumerate(SUFFERS))  # type: ignore[misc]
+    return (1 - RECOVERS) * stays + RECOVERS * all_of(lambda past: past.ended[age])
 
 
 def _sights(own: Sequence[float]) -> list[tuple[list[int], float]]:

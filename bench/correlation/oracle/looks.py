@@ -1,7 +1,7 @@
 """What one check's flips say of an ill that began so long ago, by the bench's own physics: a hidden Markov model.
 
-A check looks every so often; what it counts, what it shows and what the watcher saw of that are the state, lost and
-late flips included (``bench/correlation/checks.py``). Behind it is one of: nothing but blips, a flapper, or an ill
+A check looks every so often; what it counts, what it shows and what the watcher saw of that are the state, with
+lost and late flips (``bench/correlation/checks.py``). Behind it is one of: nothing but blips, a flapper, or an ill
 from some moment on, of which a share of the looks fails.
 """
 

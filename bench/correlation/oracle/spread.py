@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S, BINS
+from bench.correlation.world import World
 
 _DEEP = 2  # calls above a broken service that are summed where nothing fails
 _LOW, _HIGH = -2.5, 5.0  # log: no leaning beyond these
@@ -51,11 +52,8 @@ class _Turn(NamedTuple):
 class Spread:
     def __init__(self, evidence: Evidence, dice: random.Random) -> None:
         self.evidence, self.dice, self.world = evidence, dice, evidence.world
-        self.callees: dict[str, list[str]] = {}
         self.near = self._near()
-        self.callers = {
-            s: [c for c in self.world.callers.get(s, ()) if c in self.near] for s in self.near
-        }
+        self.callers = {s: [c for c in self.world.callers.get(s, ()) if c in self.near] for s in self.near}
         self.above = self._above()
         self._turns: dict[tuple[str, str, int, float], _Turn] = {}
         self._calm: dict[tuple[str, int, float], float] = {}
@@ -66,7 +64,8 @@ class Spread:
         found = set(self.evidence.noisy)
         ring = list(found)
         while ring:
-            ring = [d for s in ring for d in needs.get(s, ()) if d not in found and not found.add(d)]  # type: ignore[func-returns-value]
+            ring = sorted({d for s in ring for d in needs.get(s, ())} - found)
+            found.update(ring)
         return found
 
     def _above(self) -> dict[str, float]:
@@ -155,16 +154,17 @@ class Spread:
 
 
 _known: dict[tuple[int, str, str, int, float, int], float] = {}
-_lows: dict[int, dict[str, list[str]]] = {}
+_lows: dict[int, tuple[World, dict[str, list[str]]]] = {}  # kept with the world, so that no other gets its id
 
 
 def _needs(evidence: Evidence) -> dict[str, list[str]]:
     world = evidence.world
-    if (found := _lows.get(id(world))) is None:
-        found = _lows[id(world)] = {}
+    if id(world) not in _lows:
+        found: dict[str, list[str]] = {}
+        _lows[id(world)] = world, found
         for caller, callee in world.edges:
             found.setdefault(caller, []).append(callee)
-    return found
+    return _lows[id(world)][1]
 
 
 def _still(evidence: Evidence, caller: str, callee: str, age: int, share: float, deep: int) -> float:
