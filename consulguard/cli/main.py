@@ -57,11 +57,25 @@ VERBS: dict[str, str | dict[str, str]] = {
         "template": "journal_export:template",
     },
 }
-NOUNS = {
+# what the list of verbs says: with it, the list needs nothing imported
+HELP = {
+    "run": "Watch, correlate, plan, guard, act, verify and tell, until stopped.",
+    "demo": "A web shop of ten services, a fault, and what consulguard makes of it. Ends by itself.",
+    "plan": "Dry run: what is wrong now, why, and what would be done. Only reads.",
+    "explain": "Why: for a service its state and incidents, for an incident every guard, for a playbook every match.",
+    "topology": "The dependency graph: who calls whom, how we know, and how each one is.",
+    "check": "Say what works and what is missing, each with what to do.",
+    "status": "How the mesh, or one service, is now.",
+    "simulate": "On the present topology and health: what would be blamed, and what each guard would say of the cure.",
+    "shards": "Units and replicas: who owns which by the ring, who holds each lease, and since which epoch.",
+    "pause": "No new run starts; one that runs ends its step and verifies.",
+    "resume": "Lift every pause, or those with one reason; while another is left, all stays paused.",
+    "version": "The version.",
+    "completion": "Print the completion script: source <(consulguard completion bash).",
     "playbook": "Look at, check, test and run playbooks.",
     "approval": "What people are asked before it is done.",
-    "incident": "What failed, and what was done.",
     "routes": "Who is told what.",
+    "incident": "What failed, and what was done.",
     "silence": "What nobody is to hear of for a while.",
     "journal": "The record of every decision.",
 }
@@ -77,7 +91,7 @@ def build(only: str = "") -> typer.Typer:
         if isinstance(what, str):
             verb(app, name)(_function(what))
             continue
-        group = _app(NOUNS[name])
+        group = _app(HELP[name])
         for inner, function in what.items():
             verb(group, inner)(_function(function))
         app.add_typer(group, name=name)
@@ -85,6 +99,19 @@ def build(only: str = "") -> typer.Typer:
     if only in ("", "completion"):
         app.command("completion")(_function("completion:completion"))
     return app
+
+
+def listed() -> typer.Typer:
+    """The command line's first page: every verb and noun by its name, and nothing behind it."""
+    app = _app(ABOUT)
+    app.callback()(_top)
+    for name, text in HELP.items():
+        app.command(name, help=text)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    pass
 
 
 def _app(help_text: str) -> typer.Typer:
@@ -121,13 +148,15 @@ _top.__doc__ = ABOUT
 
 def main() -> None:
     """Entry point. An interrupt is an exit code, not a traceback."""
-    first = sys.argv[1].replace("--version", "version") if len(sys.argv) > 1 else ""
+    words = sys.argv
     if os.environ.get(COMPLETING):
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
-        first = ""
+        words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
+    first = words[1].replace("--version", "version") if len(words) > 1 else ""
     try:
-        build(only=first if first in {*VERBS, "version", "completion"} else "")(prog_name="consulguard")
+        app = build(only=first) if first in HELP else listed()
+        app(prog_name="consulguard")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import typer.main
-from consulguard.cli.main import VERBS, build
+from consulguard.cli.main import VERBS, build, listed
 from typer.testing import CliRunner
 
 WORDS = [[verb] for verb in (*VERBS, "version", "completion")]
@@ -23,6 +23,11 @@ def test_every_verb_has_help(app, words):
     done = CliRunner().invoke(app, [*words, "--help"], prog_name="consulguard")
     assert done.exit_code == 0
     assert f"Usage: {' '.join(['consulguard', *words])}" in done.output
+
+
+def test_the_list_of_verbs_says_what_they_say_themselves(app):
+    pages = [CliRunner().invoke(each, ["--help"], prog_name="consulguard").output for each in (listed(), app)]
+    assert pages[0] == pages[1]
 
 
 def test_every_option_of_every_verb_is_explained(app):
@@ -89,6 +94,7 @@ def imported(*words):
 def test_a_verb_imports_only_what_it_needs():
     heavy = {"aiohttp", "consul", "rich", "ruamel", "structlog", "slack_sdk", "apscheduler", "asyncio", "msgspec"}
     assert imported("version") & heavy == set()
+    assert imported("--help") & heavy == {"rich"}
     assert imported("plan", "--snapshot", "none") & {"slack_sdk", "apscheduler", "prometheus_client"} == set()
 
 
