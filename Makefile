@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 CACHE := .cache/consul
 CONSUL := $(CACHE)/usr/bin/consul
 
+# The tests start hundreds of processes: what one has compiled the next one reads.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test chaos soak check bench every-byte model image-steps docs lock clean
 
 demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (FAULT=dead-backend).

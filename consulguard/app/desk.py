@@ -59,3 +59,9 @@ def _persons(caller: Caller) -> dict[str, Any]:
     if caller.via == "slack":
         return {"slack_users": [caller.user], "slack_usergroups": list(caller.groups)}
     return {"users": [caller.user]} if caller.via == "cli" else {}
+
+
+def told(reply: Reply | None) -> dict[str, Any]:
+    """The engine's answer, as the control socket gives it; None: it had none."""
+    reply = reply or Reply(key="", ok=True, text="")
+    return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked, "subject": reply.subject}

@@ -17,7 +17,6 @@ from consulguard.model import OutboxRow
 from consulguard.notify import Notifier, OutboxSettings, OutboxWorker, Pace
 from consulguard.notify.alertmanager import AlertmanagerSettings
 from consulguard.notify.apprise import AppriseSettings
-from consulguard.notify.slack import SlackNotifier, SlackSettings
 
 Observe = Callable[[OutboxRow, str], None]
 FAST = OutboxSettings(interval_s=0.05, idle_s=60.0)
@@ -33,14 +32,27 @@ def paced(
     paces: dict[str, Pace] = {}
     made = []
     for channel in channels:
-        pace = _PACES.get(channel.name.partition(":")[0], OutboxSettings())
-        if isinstance(channel, SlackNotifier):
+        pace, place = _PACES.get(_kind(channel), OutboxSettings()), _place(channel)
+        if place:
             pace = msgspec.structs.replace(pace, board_s=loaded.config.notify.board_interval)
         worker = OutboxWorker(store, channel, clock, random.random, pace, observe)
-        if isinstance(channel, SlackNotifier):
-            worker.pace = paces.setdefault(channel.place, worker.pace)
+        if place:
+            worker.pace = paces.setdefault(place, worker.pace)
         made.append(worker)
     return tuple(made)
+
+
+def _kind(channel: Notifier) -> str:
+    return channel.name.partition(":")[0]
+
+
+def _place(channel: Notifier) -> str:
+    """Which Slack channel it tells; empty where it tells none."""
+    if _kind(channel) != "slack":
+        return ""
+    from consulguard.notify.slack import SlackNotifier
+
+    return channel.place if isinstance(channel, SlackNotifier) else ""
 
 
 def notifiers(loaded: Loaded, clock: Clock) -> list[Notifier]:
@@ -75,6 +87,8 @@ def _receiver(loaded: Loaded, name: str, clock: Clock) -> list[Notifier]:
 
 
 def _slack(loaded: Loaded, channel: str, name: str) -> Notifier:
+    from consulguard.notify.slack import SlackSettings  # heavy, and only for those who use it
+
     slack = loaded.config.slack
     wanted = SlackSettings(channel=channel, name=name, base_url=slack.api_url, dashboard=slack.dashboard_url)
     return _made("slack", wanted, settings.slack_token(loaded).get)

@@ -14,10 +14,9 @@ import structlog
 
 from consulguard import registry
 from consulguard.app import calendar, measures, tracing, turns, wiring
-from consulguard.app.chat import chatting
 from consulguard.app.daemon import Daemon, Rooms
 from consulguard.app.dead_man import DeadMan, Pulse
-from consulguard.app.desk import Desk
+from consulguard.app.desk import Desk, told
 from consulguard.app.failpoints import Failpoints
 from consulguard.app.measures import Measures
 from consulguard.app.receivers import notifiers, paced
@@ -25,10 +24,11 @@ from consulguard.app.reload import Reloader
 from consulguard.app.turns import Turn
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, settings
+from consulguard.config.chat import chat
 from consulguard.consulapi import ConsulClient
 from consulguard.coordinate import Lease
 from consulguard.errors import ConfigError
-from consulguard.events import Configured, Reply
+from consulguard.events import Configured
 from consulguard.journal import JournalSettings, Store
 from consulguard.notify import Notifier, OutboxWorker
 from consulguard.serve import Control, Health, Heartbeat, HttpDoor, Metrics, Shown, Sights
@@ -123,7 +123,20 @@ async def _at_work(
     daemon: Daemon, workers: tuple[OutboxWorker, ...], reloader: Reloader, loaded: Loaded, sights: Sights
 ) -> AsyncIterator[None]:
     open_doors = doors(loaded, _handler(loaded, daemon), sights)
-    async with open_doors, _tasks(daemon, workers, reloader, loaded), chatting(loaded, daemon):
+    async with open_doors, _tasks(daemon, workers, reloader, loaded), _chatting(loaded, daemon):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _chatting(loaded: Loaded, daemon: Daemon) -> AsyncIterator[None]:
+    """People may speak while the block runs, where chat is set up. Raises ConfigError."""
+    chosen = chat(loaded)
+    if chosen is None:
+        yield
+        return
+    from consulguard.app.chat import chatting  # heavy, and only for those who use it
+
+    async with chatting(chosen, loaded, daemon):
         yield
 
 
@@ -222,12 +235,6 @@ def _handler(loaded: Loaded, daemon: Daemon) -> Handler:
         return told(await desk.say_locally(command, args, who))
 
     return handle
-
-
-def told(reply: Reply | None) -> dict[str, Any]:
-    """The engine's answer, as the control socket gives it; None: it had none."""
-    reply = reply or Reply(key="", ok=True, text="")
-    return {"ok": reply.ok, "text": reply.text, "blocked": reply.blocked, "subject": reply.subject}
 
 
 @contextlib.asynccontextmanager

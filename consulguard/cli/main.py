@@ -62,11 +62,13 @@ HELP = {
     "run": "Watch, correlate, plan, guard, act, verify and tell, until stopped.",
     "demo": "A web shop of ten services, a fault, and what consulguard makes of it. Ends by itself.",
     "plan": "Dry run: what is wrong now, why, and what would be done. Only reads.",
-    "explain": "Why: for a service its state and incidents, for an incident every guard, for a playbook every match.",
+    "explain": "Why: for a service its state and incidents, for an incident every guard,"
+    " for a playbook every match.",
     "topology": "The dependency graph: who calls whom, how we know, and how each one is.",
     "check": "Say what works and what is missing, each with what to do.",
     "status": "How the mesh, or one service, is now.",
-    "simulate": "On the present topology and health: what would be blamed, and what each guard would say of the cure.",
+    "simulate": "On the present topology and health: what would be blamed, and what each guard"
+    " would say of the cure.",
     "shards": "Units and replicas: who owns which by the ring, who holds each lease, and since which epoch.",
     "pause": "No new run starts; one that runs ends its step and verifies.",
     "resume": "Lift every pause, or those with one reason; while another is left, all stays paused.",

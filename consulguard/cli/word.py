@@ -7,11 +7,9 @@ import getpass
 import os
 from typing import Any
 
-from consulguard.app import offline
-from consulguard.app.service import told
 from consulguard.cli import doors, printing
 from consulguard.cli.options import Options
-from consulguard.config import settings
+from consulguard.config import Loaded, settings
 from consulguard.serve import call
 
 NOBODY = " (no daemon runs here; the next one will obey)"
@@ -22,11 +20,18 @@ def say(options: Options, command: str, args: dict[str, Any]) -> dict[str, Any]:
     loaded, who = options.load(), f"{user()} (command line)"
     answer = asyncio.run(call(settings.socket_path(loaded), command, args, who, options.timeout_s))
     if answer is None:
-        answer = told(asyncio.run(offline.command(loaded, command, args, who)))
+        answer = _offline(loaded, command, args, who)
         answer["text"] += NOBODY if answer["ok"] else ""
     if not answer["ok"]:
         raise doors.Blocked(answer["text"]) if answer["blocked"] else doors.NotFound(answer["text"])
     return answer
+
+
+def _offline(loaded: Loaded, command: str, args: dict[str, Any], who: str) -> dict[str, Any]:
+    from consulguard.app import offline  # all that a daemon has: heavy, and only where none runs
+    from consulguard.app.desk import told
+
+    return told(asyncio.run(offline.command(loaded, command, args, who)))
 
 
 def done(options: Options, command: str, args: dict[str, Any]) -> int:

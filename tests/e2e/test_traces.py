@@ -180,3 +180,4 @@ async def test_what_is_not_switched_on_is_not_even_imported(
         assert "consulguard.app.tracing" in imported
         assert ("opentelemetry" in imported) is on
         assert ("google.protobuf" in imported) is on
+        assert "slack_sdk" not in imported

@@ -19,7 +19,6 @@ from consulguard.app.lanes import Lanes
 from consulguard.clock import Clock
 from consulguard.config import Loaded, settings
 from consulguard.config.chat import ChatSettings
-from consulguard.config.chat import chat as settings_of
 from consulguard.engine import EngineState
 from consulguard.errors import ConfigError
 from consulguard.serve.slack import Envelope, Inbox, SlackHttpDoor, SlackSocket, SlackWeb
@@ -73,12 +72,8 @@ class Hall:
 
 
 @contextlib.asynccontextmanager
-async def chatting(loaded: Loaded, daemon: Daemon) -> AsyncIterator[Inbox | None]:
-    """People may speak while the block runs; None where chat is not set up. Raises ConfigError."""
-    chosen = settings_of(loaded)
-    if chosen is None:
-        yield None
-        return
+async def chatting(chosen: ChatSettings, loaded: Loaded, daemon: Daemon) -> AsyncIterator[Inbox]:
+    """People may speak while the block runs. Raises ConfigError."""
     clock, slack = daemon.rooms.clock, SlackWeb(chosen.bot_token, chosen.api_url)
     desk = Desk(daemon.command, settings.access(loaded))
     people = People(slack, clock, chosen.app, partial(_groups_named, daemon, desk))

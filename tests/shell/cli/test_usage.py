@@ -96,6 +96,7 @@ def test_a_verb_imports_only_what_it_needs():
     assert imported("version") & heavy == set()
     assert imported("--help") & heavy == {"rich"}
     assert imported("plan", "--snapshot", "none") & {"slack_sdk", "apscheduler", "prometheus_client"} == set()
+    assert imported("pause", "--help") & {"slack_sdk", "apscheduler", "PIL"} == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
