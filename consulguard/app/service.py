@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ async def _chatting(loaded: Loaded, daemon: Daemon) -> AsyncIterator[None]:
     if chosen is None:
         yield
         return
-    from consulguard.app.chat import chatting  # heavy, and only for those who use it
+    from consulguard.app.chat import chatting
 
     async with chatting(chosen, loaded, daemon):
         yield
@@ -152,6 +153,8 @@ def refuse_unusable(loaded: Loaded, clock: Clock) -> None:
     settings.access(loaded)
     settings.heartbeat_url(loaded)
     tracing.refuse_unusable(loaded)
+    if chat(loaded) is not None:  # heavy: only for those who use it, and not while a replica takes over
+        importlib.import_module("consulguard.app.chat")
 
 
 def _client(loaded: Loaded, clock: Clock) -> tuple[ConsulClient, Measures]:

@@ -27,6 +27,7 @@ FENCED = ("fenced", "lying")
 HOUR_US = 3_600_000_000
 WOKEN_S = 1.0  # a send so soon after SIGCONT may have been on its way when the process was stopped
 SPREAD_S = 0.3  # between what a replica says and when its line is read
+NEAR_S = 5.0  # so far around a moment, what ran late on the machine says how late a replica may have been
 
 
 class Books:
@@ -37,8 +38,9 @@ class Books:
         self.world = self._document("world")
         self.journal = self._document("journal")
         self.slack = self._document("slack")
-        names = ("targets", "sends", "lease", "said", "lives", "faults")
-        self.targets, self.sends, self.lease, self.said, self.lives, self.faults = map(self._lines, names)
+        names = ("targets", "sends", "lease", "said", "lives", "faults", "late")
+        lines = map(self._lines, names)
+        self.targets, self.sends, self.lease, self.said, self.lives, self.faults, self._late = lines
         self.logs = {path.name: path.read_text(errors="replace") for path in sorted(folder.glob("*.log"))}
         self.entries = self.journal["entries"]
         self.bodies = [json.loads(entry["body"]) for entry in self.entries]
@@ -50,6 +52,10 @@ class Books:
     def _lines(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def late_s(self, t: float) -> float:
+        """How late those who share the machine with the recorder may have been about then."""
+        return max((x["late_s"] for x in self._late if abs(x["t"] - t) < NEAR_S), default=0.0)
 
     def kind(self, service: str) -> str:
         return str(self.world["services"].get(service, ""))
@@ -111,7 +117,7 @@ def sent_by_holders(books: Books) -> Found:
     woken = [line["t"] for line in books.faults if line["what"] == "thaw"]
     for send in books.sends:
         newer = [epoch for t, epoch in gains if t < send["t"] and epoch > send["epoch"]]
-        excused = any(0 <= send["t"] - t <= WOKEN_S for t in woken)
+        excused = any(0 <= send["t"] - t <= WOKEN_S + books.late_s(send["t"]) for t in woken)
         if newer and not excused and books.world["backend"] != "kubernetes":
             yield "L1", f"{send['attempt']} was sent in epoch {send['epoch']} when {newer[-1]} was there"
 
@@ -244,7 +250,7 @@ def leases(books: Books) -> Found:
             yield "L3", f"epoch {body['epoch']} at entry {entry['seq']} was never seen at the lease's server"
     spans = sorted(accounts(books))
     for (_, end, one, epoch), (begin, _, other, newer) in itertools.pairwise(spans):
-        if begin + SPREAD_S < end and one != other:
+        if begin + SPREAD_S + books.late_s(begin) < end and one != other:
             yield "L2", f"{one} held epoch {epoch} until {end - begin:.2f} s after {other} had {newer}"
 
 

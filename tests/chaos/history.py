@@ -20,7 +20,7 @@ class History:
         self.entries: list[dict[str, Any]] = []
         self.journal: dict[str, list[dict[str, Any]]] = {"outbox": [], "snapshots": [], "base": []}
         self.lines: dict[str, list[dict[str, Any]]] = {
-            name: [] for name in ("targets", "sends", "lease", "said", "lives", "faults")
+            name: [] for name in ("targets", "sends", "lease", "said", "lives", "faults", "late")
         }
         self.slack: list[dict[str, Any]] = []
         self.log = "nothing\n"

@@ -16,7 +16,8 @@ def now() -> float:
 
 class Notes:
     """``targets``: what reached the targets. ``sends``: what replicas sent them. ``lease``: who had it, as an
-    outsider saw. ``said``: what replicas said of their lease. ``faults``: what was done to whom."""
+    outsider saw. ``said``: what replicas said of their lease. ``faults``: what was done to whom. ``late``: when
+    the recorder itself was late."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,7 +1,8 @@
 """Many faults, one after another, over a world under load: ``make soak MINUTES=... SEED=...``.
 
-Three replicas, the lease in Consul, a journal in PostgreSQL. A seed says which fault comes when; where it strikes,
-and how far things have come by then, is up to the machine. At the end the books are closed and judged.
+Three replicas, the lease in Consul, a journal in PostgreSQL. A seed says in which order the faults come; when and
+where they strike, and how far things have come by then, is up to the machine. At the end the books are closed and
+judged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 from consulguard.testing import RealConsul
@@ -37,13 +38,15 @@ GROWS_BY = 48 << 20  # bytes; less is no sign of anything
 OLD_S = 90.0  # how long a life must have lasted to be compared with itself
 SAMPLE_S = 5.0
 MORE_FDS = 24
+QUIET_S = 300.0  # after the last fault, until whoever leads has come to an end with everything
 
 
 class Soak:
     """One run. ``samples``: memory and open files of each life, in order."""
 
-    def __init__(self, world: World, postgres: RealPostgres, rng: random.Random) -> None:
-        self._world, self._postgres, self._rng = world, postgres, rng
+    def __init__(self, world: World, postgres: RealPostgres, seed: int) -> None:
+        self._world, self._postgres = world, postgres
+        self._rng = random.Random()
         self.faults: Counter[str] = Counter()
         self.samples: dict[tuple[str, float], list[tuple[float, int, int]]] = {}
         self._known: dict[str, Callable[[Replica], Awaitable[None]]] = {
@@ -58,6 +61,7 @@ class Soak:
             "postgres crashed": self._postgres_crashed,
             "paused and resumed": self._paused,
         }
+        self._order = dealt(self._known, random.Random(seed))
 
     async def run(self, minutes: float) -> None:
         end = now() + minutes * 60
@@ -65,7 +69,7 @@ class Soak:
         try:
             while now() < end:
                 await asyncio.sleep(self._rng.uniform(*REST_S))
-                name = self._rng.choice(sorted(self._known))
+                name = next(self._order)
                 self.faults[name] += 1
                 await self._known[name](self._victim())
         finally:
@@ -161,6 +165,13 @@ class Soak:
             await asyncio.sleep(SAMPLE_S)
 
 
+def dealt(names: Iterable[str], rng: random.Random) -> Iterator[str]:
+    """Without end; each once before any comes again."""
+    cards = sorted(names)
+    while True:
+        yield from rng.sample(cards, len(cards))
+
+
 @contextlib.asynccontextmanager
 async def standing(folder: Path) -> AsyncIterator[tuple[World, RealPostgres]]:
     """Servers of its own, and three replicas that have begun."""
@@ -187,14 +198,17 @@ async def soak(minutes: float, seed: int, folder: Path) -> int:
     """0: everything held."""
     print(f"soak: {minutes:g} minutes, SEED={seed}, books in {folder / 'books'}", flush=True)
     async with standing(folder) as (world, postgres):
-        run = Soak(world, postgres, random.Random(seed))
+        run = Soak(world, postgres, seed)
         await run.run(minutes)
-        books = await world.close_books(within_s=180)
+        books = await world.close_books(within_s=QUIET_S)
         ends = Counter(code for replica in world.replicas.values() for code in replica.ends)
     found = [f"{name}: {what}" for name, what in check(books)] + run.leaks()
+    there = counted(books)
+    if not there["effects"]:
+        found.append("nothing was repaired: there was nothing to judge")
     print("faults:", ", ".join(f"{what} {n}" for what, n in sorted(run.faults.items())))
     print("ends:", ", ".join(f"{code} x{n}" for code, n in sorted(ends.items())))
-    print("judged:", ", ".join(f"{what} {n}" for what, n in counted(books).items()))
+    print("judged:", ", ".join(f"{what} {n}" for what, n in there.items()))
     print("\n".join(f"longest life of {line}" for line in run.growth()))
     print("\n".join(found) if found else f"everything held (SEED={seed})", flush=True)
     return bool(found)

@@ -267,6 +267,19 @@ def test_a_send_of_one_that_has_just_woken_is_left_to_the_fence(tmp_path: Path) 
     assert check(history.write(tmp_path)) == []
 
 
+@pytest.mark.parametrize(("late_s", "caught"), [(0.5, ["L1", "L2"]), (3.0, [])])
+def test_a_busy_machine_is_no_fault(late_s: float, caught: list[str], tmp_path: Path) -> None:
+    """Where the recorder was late, a replica may have been: with its line, and with what it sends once awake."""
+    history = History()
+    two_at_one_time(history)
+    history.lines["said"][-1]["t"] = 132.0
+    history.note("faults", 158.0, replica="a", what="thaw")
+    history.note("sends", 161.0, attempt="run-1/0/1", epoch=10)
+    for t in (131.0, 160.0):
+        history.note("late", t, late_s=late_s)
+    assert [name for name, _ in check(history.write(tmp_path))] == caught
+
+
 @pytest.mark.parametrize(("broken", "code", "said"), [(False, 0, "everything held"), (True, 1, "I4: ")])
 def test_as_a_program(broken: bool, code: int, said: str, tmp_path: Path) -> None:
     history = History()

@@ -94,10 +94,13 @@ class Scene:
         return (await eventually(look, bool, within_s=WITHIN_S))[-1]
 
     async def agrees(self, message: SlackMessage) -> None:
-        """Press until something comes of it: who is told "not now", or that nobody is there, presses again."""
+        """Press until something comes of it: who is told "not now", or that nobody is there, presses again.
+
+        In a later life the button may be gone: what was agreed to before is being done.
+        """
 
         async def pressed() -> bool:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, LookupError, TimeoutError):
                 await self.people.click(self.ann, message, "Approve")
             with contextlib.suppress(AssertionError):
                 await eventually(self._came_of_it, bool, within_s=2.0)

@@ -76,6 +76,7 @@ def serve() -> None:
     for name in (
         "consulguard.cli.run",
         "consulguard.app.service",
+        "consulguard.app.chat",
         "consulguard.app.calendar",
         "sqlite3",
         "aiohttp",

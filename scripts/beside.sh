@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# beside.sh LOG COMMAND... -- COMMAND...: the first runs beside the second, gives way to it, and writes into LOG. When the
+# second has passed, the first is waited for, shown, and has to pass as well; when it has not, the first is ended.
+set -euo pipefail
+log=$1
+shift
+beside=()
+while [ "$1" != -- ]; do
+  beside+=("$1")
+  shift
+done
+shift
+
+mkdir -p "$(dirname "$log")"
+# A session of its own: told to end, it ends what it has started, and nobody else may do that before it. A minute is enough.
+setsid timeout --foreground --kill-after=60 30m nice -n 10 "${beside[@]}" >"$log" 2>&1 &
+pid=$!
+trap 'kill "$pid" 2>/dev/null || true; wait "$pid" || true' EXIT
+"$@"
+code=0
+wait "$pid" || code=$?
+cat "$log"
+exit "$code"
