@@ -103,7 +103,7 @@ async def health(address: str) -> str:
 
 def rest_of(bot: Bot) -> str:
     """Where the run is, as people are told; empty while there is none."""
-    told = (dict(m.get("facts", ())).get("Run", "") for m in journal.read(bot.journal).messages.values())
+    told = (dict(m.get("facts", ())).get("Run", "") for m in journal.told(bot.journal).messages.values())
     return next((text for text in told if text), "")
 
 

@@ -143,7 +143,7 @@ class Case:
 
     def rest(self) -> str:
         """Where the run is, as people are told."""
-        return self.record().fact(self._root, "Run")
+        return journal.told(self.bot.journal).fact(self._root, "Run")
 
     def recorded(self) -> list[dict[str, Any]]:
         return recorded(self.recording)

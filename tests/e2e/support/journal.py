@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+TOLD = "SELECT key, message FROM outbox"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -66,16 +68,26 @@ class Record:
 
 def read(path: Path) -> Record:
     """The journal as it is committed now; empty while there is none."""
+    rows, messages = _asked(path, "SELECT seq, at, epoch, kind, body FROM entries ORDER BY seq", TOLD)
+    lines = tuple(Line(seq, at / 1e6, epoch, kind, json.loads(body)) for seq, at, epoch, kind, body in rows)
+    return Record(lines, {key: json.loads(message) for key, message in messages})
+
+
+def told(path: Path) -> Record:
+    """What people are told now, and no entries: for who looks again and again."""
+    [messages] = _asked(path, TOLD)
+    return Record((), {key: json.loads(message) for key, message in messages})
+
+
+def _asked(path: Path, *texts: str) -> list[list[tuple[Any, ...]]]:
+    """All at one moment."""
     if not path.exists():
-        return Record((), {})
+        return [[] for _ in texts]
     con = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
     try:
         con.execute("BEGIN")
-        rows = con.execute("SELECT seq, at, epoch, kind, body FROM entries ORDER BY seq").fetchall()
-        told = con.execute("SELECT key, message FROM outbox").fetchall()
+        return [con.execute(text).fetchall() for text in texts]
     except sqlite3.OperationalError:  # it is being made
-        return Record((), {})
+        return [[] for _ in texts]
     finally:
         con.close()
-    lines = tuple(Line(seq, at / 1e6, epoch, kind, json.loads(body)) for seq, at, epoch, kind, body in rows)
-    return Record(lines, {key: json.loads(message) for key, message in told})

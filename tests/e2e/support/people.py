@@ -19,7 +19,7 @@ async def agree(bot: Bot, root: str, person: str) -> None:
 
     async def asked() -> str:
         assert bot.runs, bot.output()
-        return journal.read(bot.journal).fact(root, "Approval")
+        return journal.told(bot.journal).fact(root, "Approval")
 
     text = await eventually(asked, bool, within_s=ASKED_S)
     body = {"command": "approve", "args": {"id": text.split()[-1], "users": [person]}, "who": person}
