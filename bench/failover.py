@@ -91,7 +91,6 @@ async def _roles(
     journal = Journal(await postgres.database(name))
     with tempfile.TemporaryDirectory(prefix="cg-") as folder:
         pair = Pair(consul, journal, Path(folder), Nowhere(), coordinate=coordinate, watch={"settle": "30s"})
-        pair.forked = True
         try:
             yield Roles(pair)
         finally:

@@ -120,7 +120,6 @@ class World:
             made.wall = Wall(made.folder)
             made.env = made.wall.env
         made.bot = Bot(made.folder, made.ways["consul"][0].address, *self._books(), **self._sections(made))
-        made.bot.forked = not clock
         self.replicas[name] = made  # supervised from now on
         return made
 

@@ -50,7 +50,8 @@ def repaired_by_the_bot(shown: Shown, root: str, playbook: str, actions: int) ->
     assert "verified: 3 good looks in a row" in shown.summary
     assert shown.actions == actions
     assert "repaired by consulguard" in shown.summary
-    for word in ("[CRITICAL]", "Root cause:", "Why:", f"Playbook: {playbook}", "verified", "[RESOLVED]"):
+    assert re.search(r"\[(CRITICAL|WARNING)\]", shown.story)  # as bad as it still is when it is told
+    for word in ("Root cause:", "Why:", f"Playbook: {playbook}", "verified", "[RESOLVED]"):
         assert word in shown.story
 
 

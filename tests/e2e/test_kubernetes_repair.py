@@ -145,7 +145,6 @@ async def test_a_kill_during_an_effect_leaves_one_effect(
         between = Between(real_kube)
         async with serve(between.handle) as address:
             bot = bot_of(shop, tmp_path / str(number), action, address)
-            bot.forked = True
             try:
                 people = PEOPLE if action == "delete_pod" else ()
                 asked = functools.partial(agreed, bot, f"web-{shop.name}", people)

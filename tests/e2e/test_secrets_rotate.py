@@ -48,6 +48,8 @@ class World(Scene):
     def record(self) -> Record:
         return shared.read(self.dsn)
 
+    messages = record
+
     def put(self, name: str, value: str) -> str:
         """As a Secret's volume does it: another file under the same name."""
         aside = self._secrets / f".{name}"

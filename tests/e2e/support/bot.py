@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from tests.e2e.support.zygote import Forked
+from tests.support.zygote import Forked
 
 SETTLE_S = 1
 FAST: dict[str, dict[str, Any]] = {
@@ -39,7 +40,6 @@ class Bot:
         self._log = folder / "bot.log"
         self._process: subprocess.Popen[bytes] | Forked | None = None
         self._armed = False  # with a fail-point, it may die of that when it is asked to end
-        self.forked = False  # its lives are forked from a process that has imported everything: for tests of many
         (folder / "playbooks").mkdir(parents=True)
         for playbook in playbooks:
             (folder / "playbooks" / f"{playbook['name']}.yaml").write_text(json.dumps(playbook))
@@ -70,12 +70,13 @@ class Bot:
     ) -> None:
         """Start it; with a fail-point it will die, stop or block there.
 
-        ``under``: a command that runs it. ``stdout``: for its messages, apart from its log.
+        ``under``: a command that runs it. ``stdout``: for its messages, apart from its log. With any of these, or
+        an environment, it is a new process; else it is forked from one that has imported everything.
         """
         assert self._process is None, "it runs already"
         self._armed = bool(failpoint)
         extra = {"CONSULGUARD_FAILPOINT": failpoint} if failpoint else {}
-        if self.forked and not under:
+        if not under and not env and stdout is None:
             self._process = Forked(["run", "-c", str(self.config)], environment() | extra, self._log)
             return
         with self._log.open("ab") as log:
@@ -172,16 +173,12 @@ class Bot:
 
     async def ask(self, *verb: str) -> Any:
         """The JSON answer of another verb with the same configuration."""
-        process = await asyncio.create_subprocess_exec(
-            *self.argv(*verb, "-o", "json"),
-            env=environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode == 0, (verb, process.returncode, err.decode())
-        return json.loads(out)
+        with tempfile.TemporaryDirectory() as name:
+            out, err = Path(name) / "out", Path(name) / "err"
+            words = [*verb, "-c", str(self.config), "-o", "json"]
+            code = await asyncio.to_thread(lambda: Forked(words, environment(), out, err=err).wait())
+            assert code == 0, (verb, code, err.read_text())
+            return json.loads(out.read_text())
 
     def output(self) -> str:
         """The end of what it has written."""

@@ -91,7 +91,6 @@ class Case:
                 correlate={"group_min": 1000},
                 **self._sections,
             )
-            self.bot.forked = True
             stack.push_async_callback(self.bot.stop)
             self._stack = stack.pop_all()
         return self

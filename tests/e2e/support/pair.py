@@ -50,7 +50,6 @@ class Pair:
         self.folder = folder
         self.target = target
         self.sections = sections
-        self.forked = False  # see ``Bot.forked``
         self.bots: dict[str, Bot] = {}
 
     def make(self, which: str, *services: str) -> Bot:
@@ -67,7 +66,6 @@ class Pair:
         if not books:
             sections["playbooks"] = {"allow_empty": True}
         bot = self.bots[which] = Bot(self.folder / which, self.consul.address, *books, **sections)
-        bot.forked = self.forked
         return bot
 
     def _book(self, number: int, service: str) -> dict[str, Any]:

@@ -138,7 +138,6 @@ async def rolling(postgres: RealPostgres, name: str, services: int, *, ttl: str 
         slack = await stack.enter_async_context(SlackTwin())
         lease = {"backend": "consul", "key": f"consulguard/{name}", "ttl": ttl}
         pair = Pair(consul, journal, folder, target, coordinate=lease, **_in_slack(slack, folder))
-        pair.forked = True
         stack.push_async_callback(pair.end)
         made = Rolling(pair, target, slack, services)
         await made.begin()

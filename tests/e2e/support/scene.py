@@ -158,9 +158,13 @@ class Scene:
     def record(self) -> journal.Record:
         return journal.read(self.bot.journal)
 
+    def messages(self) -> journal.Record:
+        """What people are told, without the entries."""
+        return journal.told(self.bot.journal)
+
     def rest(self, service: str) -> str:
         """Where its run is and why, as people are told."""
-        record, name = journal.told(self.bot.journal), self.named(service)
+        record, name = self.messages(), self.named(service)
         return f"{record.fact(name, 'Run')} {record.fact(name, 'Because')}".strip()
 
     def intents(self, service: str) -> list[dict[str, Any]]:
@@ -181,12 +185,12 @@ class Scene:
 
     def incidents(self) -> dict[str, str]:
         """What people were told: an incident's root and its severity now; resolved ones left out."""
-        told = (m for m in journal.told(self.bot.journal).messages.values() if m.get("incident"))
+        told = (m for m in self.messages().messages.values() if m.get("incident"))
         return {m["incident"]["root"]["name"]: m["severity"] for m in told if m["severity"] != "resolved"}
 
     def told(self, key: str) -> str:
         """The severity of the message with this key; empty when there is none or it is over."""
-        severity = str(journal.told(self.bot.journal).messages.get(key, {}).get("severity", ""))
+        severity = str(self.messages().messages.get(key, {}).get("severity", ""))
         return "" if severity == "resolved" else severity
 
     def view(self) -> dict[str, Any]:

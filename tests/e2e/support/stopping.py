@@ -208,7 +208,6 @@ async def stopping(
             coordinate={"backend": "consul", "key": key, "ttl": ttl},
             server={"dead_man": DEAD_MAN if dead_man else NO_DEAD_MAN},
         )
-        pair.forked = True
         stack.push_async_callback(pair.end)
         made = Stopping(pair, target, key)
         await made.begin()

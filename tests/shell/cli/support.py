@@ -1,17 +1,19 @@
-"""The command line as its own process, as a person starts it."""
+"""The command line as its own process, forked from one that has imported it: a start costs a second else."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.zygote import Forked
 
 DRAIN = """
 name: drain
@@ -55,18 +57,16 @@ class Cli:
         return path
 
     def __call__(self, *args: str, stdin: str = "", **env: str) -> Done:
-        done = subprocess.run(
-            self.argv(*args),
-            input=stdin.encode(),
-            capture_output=True,
-            env=self.env | env,
-            cwd=self.folder,
-            check=False,
-            timeout=60,
-        )
-        told = Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        with tempfile.TemporaryDirectory() as name:
+            given, out, err = (Path(name) / what for what in ("in", "out", "err"))
+            given.write_text(stdin)
+            code = self.start(*args, out=out, err=err, stdin=given, **env).wait()
+            told = Done(code, out.read_bytes().decode(), err.read_bytes().decode())
         assert "Traceback" not in told.err, told.err
         return told
+
+    def start(self, *args: str, out: Path, err: Path, stdin: Path = Path(os.devnull), **env: str) -> Forked:
+        return Forked(args, self.env | env, out, err=err, stdin=stdin, cwd=self.folder)
 
     def with_config(self, *args: str, **more: str) -> Done:
         return self(*args, "-c", str(self.config), **more)
@@ -76,6 +76,7 @@ class Cli:
         return await asyncio.to_thread(self.with_config, *args, **more)
 
     def argv(self, *args: str) -> list[str]:
+        """For what has to be a process of its own from the beginning."""
         return [sys.executable, "-m", "consulguard", *args]
 
 

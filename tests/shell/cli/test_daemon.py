@@ -27,14 +27,12 @@ class Daemon:
 
     def __init__(self, cli: Cli, *args: str) -> None:
         self.log = cli.folder / "run.log"
-        self._argv = cli.argv("run", "-c", str(cli.config), "--log-format", "json", *args)
+        self._argv = ("run", "-c", str(cli.config), "--log-format", "json", *args)
         self._cli = cli
 
     def __enter__(self):
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self._argv, env=self._cli.env, cwd=self._cli.folder, stdout=log, stderr=log
-            )
+        self.log.unlink(missing_ok=True)
+        self.process = self._cli.start(*self._argv, out=self.log, err=self.log)
         return self
 
     def __exit__(self, *failed):

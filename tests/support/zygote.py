@@ -1,7 +1,8 @@
-"""Starts daemons quickly: a process that has imported everything and forks. What is forked is the whole program.
+"""Starts consulguard quickly: a process that has imported everything forks. What is forked is the whole program.
 
-As a script it serves orders, one JSON object a line: ``argv``, ``env``, ``log`` and ``told``, the beginning of the
-names of two files in which it tells the pid and, in the end, how it ended.
+As a script it serves orders, one JSON object a line: ``argv``, ``env``, ``cwd``, the files ``stdin``, ``out`` and
+``err``, and ``told``, the beginning of the names of two files in which it tells the pid and, in the end, how it
+ended.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -26,10 +29,27 @@ from typing import Any
 class Forked:
     """What ``subprocess.Popen`` would be for it, as far as it is needed."""
 
-    def __init__(self, argv: list[str], env: dict[str, str], log: Path) -> None:
-        self._told = log.with_name(f"life-{time.monotonic_ns()}")
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: dict[str, str],
+        log: Path,
+        *,
+        err: Path | None = None,
+        stdin: Path = Path(os.devnull),
+        cwd: Path | None = None,
+    ) -> None:
+        self._told = log.with_name(f"life-{time.monotonic_ns()}-{threading.get_ident()}")
         self.returncode: int | None = None
-        order = {"argv": argv, "env": env, "log": str(log), "told": str(self._told)}
+        order = {
+            "argv": argv,
+            "env": env,
+            "cwd": str(cwd or Path.cwd()),
+            "stdin": str(stdin),
+            "out": str(log),
+            "err": str(err or log),
+            "told": str(self._told),
+        }
         server = _server()
         assert server.stdin is not None
         server.stdin.write(json.dumps(order).encode() + b"\n")
@@ -49,8 +69,8 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def wait(self) -> int:
-        self.returncode = self._number("end", 60.0)
+    def wait(self, within_s: float = 60.0) -> int:
+        self.returncode = self._number("end", within_s)
         return self.returncode
 
     def _number(self, name: str, within_s: float) -> int:
@@ -63,7 +83,8 @@ class Forked:
 
 @functools.cache
 def _server() -> subprocess.Popen[bytes]:
-    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE)
+    clean = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}  # for what reads the environment as it is imported
+    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, env=clean)
     assert server.stdin is not None
     atexit.register(server.stdin.close)
     return server
@@ -109,10 +130,11 @@ def _be(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     random.seed()
-    os.open(os.devnull, os.O_RDONLY)  # the lowest free number: 0
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number in (1, 2):
-        os.dup2(log, number)
+    os.chdir(order["cwd"])
+    os.open(order["stdin"], os.O_RDONLY)  # the lowest free number: 0
+    sys.stdin = os.fdopen(0, encoding="utf-8")  # what the last one has read ahead was orders
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.argv = ["consulguard", *order["argv"]]
     from consulguard.cli import main
 
@@ -120,7 +142,7 @@ def _be(order: dict[str, Any]) -> None:
         main()
         code = 0
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     sys.stdout.flush()
     os._exit(code)
 
