@@ -26,11 +26,13 @@ async def command(loaded: Loaded, name: str, args: dict[str, Any], who: str) -> 
         state = (await fold(store)).state
 
         async def take(name: str, args: dict[str, Any], who: str) -> Reply:
-            epoch, event = state.epoch, Commanded(at=SystemClock().now(), command=name, who=who, args=args)
+            now = SystemClock().now()
+            at = max(now, state.at or now)  # who wrote last may have had a clock ahead of ours
+            event = Commanded(at=at, command=name, who=who, args=args)
             _, effects = step(state, event)
             reply = next(e for e in effects if isinstance(e, Reply))
             if reply.ok or name == "refused":
-                await store.append([Draft(at=event.at, kind="event", body=encode(event), epoch=epoch)])
+                await store.append([Draft(at=event.at, kind="event", body=encode(event), epoch=state.epoch)])
             return reply
 
         return await Desk(take, settings.access(loaded)).say_locally(name, args, who)
