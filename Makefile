@@ -18,7 +18,7 @@ demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (F
 # runs only those, ARGS goes to pytest.
 PYTEST = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest --dist loadfile $(ARGS)
 
-SOAK = env CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m tests.chaos.soak
+SOAK = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m tests.chaos.soak
 
 test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
 	@bash scripts/install-test-tools.sh
