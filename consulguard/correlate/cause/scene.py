@@ -15,7 +15,7 @@ from typing import NamedTuple
 from consulguard.correlate.cause.layout import layout
 from consulguard.correlate.cause.memory import NONE, PLANNED, Call, Hints, Trail
 from consulguard.correlate.cause.rolling import odds
-from consulguard.correlate.cause.trail import Sign, read
+from consulguard.correlate.cause.trail import Reader, Sign
 from consulguard.correlate.cause.weights import Weights
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import is_consul, node_key, service_key
@@ -52,7 +52,8 @@ class Scene:
         self.at_node: dict[str, list[tuple[str, Unit]]] = {}  # node -> (service, unit) with signs
         self.gone = 0  # units that failed and pass again
         self.dead: dict[str, float] = {}  # node -> since when its own check fails
-        self._read(trails)
+        reader = Reader(now, w)
+        self._read(trails, reader)
         self._frozen: dict[str, list[str]] = {}  # service -> dead nodes it has units on
         for node in self.dead:
             for service in self.layout.units(node):
@@ -62,7 +63,7 @@ class Scene:
             moments = [u.onset for u in units if max(u.own, u.deps) > _TELLING]
             if moments:
                 self.onset[service] = min(moments)
-        self.asked = _asked(self.layout.named, hints.calls.values(), now, w)
+        self.asked = _asked(self.layout.named, hints.calls.values(), reader)
         self._changes = hints.changes
         self.doors = hints.doors
         for service, asked in self.asked.items():
@@ -76,7 +77,7 @@ class Scene:
 
     # ---- what is told
 
-    def _read(self, trails: Iterable[Trail]) -> None:
+    def _read(self, trails: Iterable[Trail], reader: Reader) -> None:
         signs: dict[tuple[str, str, str], list[tuple[str, Sign]]] = {}
         planned: set[tuple[str, str]] = set()
         fronts: set[tuple[str, str, str]] = set()
@@ -89,7 +90,7 @@ class Scene:
                 planned.add((owner, node))
             elif is_consul(target):
                 continue
-            elif (sign := read(trail.flips, self.now, self.w)) is not None:
+            elif (sign := reader.read(trail.flips)) is not None:
                 at = (owner, node, target.instance)
                 signs.setdefault(at, []).append((trail.check, sign))
                 if owner != service:
@@ -195,14 +196,15 @@ class Scene:
         return self._frozen.get(service, [])
 
 
-def _asked(named: Callable[[str], str], calls: Iterable[Call], now: float, w: Weights) -> dict[str, Asked]:
+def _asked(named: Callable[[str], str], calls: Iterable[Call], reader: Reader) -> dict[str, Asked]:
     """By service. Whose calls fail wherever they go may be at fault itself: that says less of whom it calls."""
+    w = reader.w
     told: dict[str, list[tuple[str, Sign | None]]] = {}
     well: set[str] = set()  # callers some of whose calls succeed
     for call in calls:
         caller, callee = named(call.caller), named(call.callee)
         if caller and callee and caller != callee:
-            sign = read(call.flips, now, w)
+            sign = reader.read(call.flips)
             told.setdefault(callee, []).append((caller, sign))
             if sign is None or not sign.bad:
                 well.add(caller)
@@ -211,7 +213,7 @@ def _asked(named: Callable[[str], str], calls: Iterable[Call], now: float, w: We
         bad = [(caller, s, s.ratio) for caller, s in signs if s is not None and s.ratio is not None]
         if not bad:
             if all(s is None for _, s in signs):
-                found[callee] = Asked(None, now)
+                found[callee] = Asked(None, reader.now)
             continue
         sure = len(bad) > 1 or bad[0][0] in well
         best = max(ratio for _, _, ratio in bad) + (w.several if len(bad) > 1 else 0.0)
@@ -232,6 +234,9 @@ class Usual(NamedTuple):
 
     ratio: float = 0.0
     eases: float = 0.0  # how often, per second
+
+
+_UNUSUAL = Usual()
 
 
 def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]], now: float) -> dict[str, Usual]:
@@ -261,18 +266,26 @@ def _strain(sign: Sign, usual: Usual, now: float) -> float:
 def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:
     """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
     own = deps = 0.0
-    telling = [(check, s) for check, s in told if s.ratio is not None]
-    seen = [s for check, s in telling if not _of_resources(check)]
+    telling: list[Sign] = []
+    seen: list[Sign] = []
+    strained: list[float] = []
+    for check, sign in told:
+        if sign.ratio is None:
+            continue
+        telling.append(sign)
+        if _of_resources(check):
+            strained.append(_strain(sign, usual.get(check, _UNUSUAL), now))
+        else:
+            seen.append(sign)
     if seen:
-        best = min(max(s.ratio or 0.0 for s in seen), w.bound)
+        best = min(max([s.ratio or 0.0 for s in seen]), w.bound)
         own = deps = best + (w.several if len(seen) > 1 and best > 0 else 0.0)
-    if len(seen) < len(telling):
-        strained = [(c, s) for c, s in telling if _of_resources(c)]
-        best = min(max(_strain(s, usual.get(c, Usual()), now) for c, s in strained), w.bound)
+    if strained:
+        best = min(max(strained), w.bound)
         # a strained thing need not fail outside, and a failing one need not be strained
         own = log(w.outside * exp(own) + 1 - w.outside) + log(w.strains * exp(best) + 1 - w.strains)
         deps += log(1 - w.strained + w.strained * exp(min(best, 4.0)))
-    bad = [s.onset for _, s in telling if s.bad]
-    onset = min(bad or [s.onset for _, s in telling], default=0.0)
+    bad = [s.onset for s in telling if s.bad]
+    onset = min(bad or [s.onset for s in telling], default=0.0)
     blips = max([s.blips for s in seen], key=len, default=())
     return Unit(node, own, deps, onset, bool(bad), blips)

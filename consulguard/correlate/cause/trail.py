@@ -10,8 +10,7 @@ Three stories are compared by their likelihood, as renewal processes (D. R. Cox,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from math import exp, log
+from math import exp, inf, log, log1p
 from typing import NamedTuple
 
 from consulguard.correlate.cause.memory import PLANNED
@@ -33,109 +32,89 @@ class Sign(NamedTuple):
     eased: int = 0  # how often it has eased from its worst since then
 
 
-class _Phase(NamedTuple):
-    start: float
-    length: float
-    bad: bool
-    open: bool  # not over yet
+class Reader:
+    """Reads pasts at one moment; what the weights say of all of them is worked out once."""
 
+    def __init__(self, now: float, w: Weights) -> None:
+        self.now, self.w = now, w
+        self.fresh = now - w.fresh_s
+        self._flapper, self._turn = log(w.flapper / w.fresh_s), log(w.flap_s)
+        self._fault, self._blip = log(w.fault_rate), log(w.noise_rate)
 
-def read(flips: Sequence[Flip], now: float, w: Weights) -> Sign | None:
-    """The sign of one check; None when it has always passed, but for planned work."""
-    flips = [(at, 0 if level == PLANNED else level) for at, level in flips]
-    if flips[-1][0] < now - w.fresh_s:  # nothing has happened for long: all of it is another story
-        bad = flips[-1][1] > 0
-        return Sign(None, flips[-1][0], bad, flips[-1][1]) if any(level for _, level in flips) else None
-    phases, worst = _phases(flips, now)
-    if not phases:
-        return None
-    last = phases[-1]
-    well, flapping = [0.0], [log(w.flapper / w.fresh_s)]
-    for phase in phases:
-        well.append(well[-1] + _well(phase, w))
-        flapping.append(flapping[-1] + _flapping(phase, w))
-    best, onset, after = None, last.start, 0.0
-    for n in range(len(phases) - 1, -1, -1):
-        phase = phases[n]
-        after += _broken(phase, w)
-        if not phase.bad or phase.start < now - w.fresh_s:
-            continue
-        before = _before(phases, n, well, flapping, w)
-        found = before + log(w.fault_rate) + after
-        if best is None or found > best:
-            best, onset = found, phase.start
-    if best is None:
-        return Sign(None, last.start, last.bad, worst)
-    ratio = best - _either(well[-1], flapping[-1])
-    if worst < 2:
-        ratio += w.warning
-    blips = tuple((p.start, p.start + p.length, p.open) for p in phases if p.bad and p.start >= now - w.fresh_s)
-    return Sign(max(-w.bound, ratio), onset, last.bad, worst, blips, _eased(flips, now - w.fresh_s))
+    def read(self, flips: Sequence[Flip]) -> Sign | None:
+        """The sign of one check; None when it has always passed, but for planned work."""
+        at, level = flips[-1]
+        if at < self.fresh:  # nothing has happened for long: all of it is another story
+            bad, worst = 0 < level < PLANNED, level % PLANNED
+            return Sign(None, at, bad, worst) if any(level % PLANNED for _, level in flips) else None
+        turns, worst, eased = _turns(flips, self.fresh)
+        if not turns:
+            return None
+        bad = len(turns) % 2 == 1
+        ratio, onset, blips = self._ratio(turns)
+        if not blips:
+            return Sign(None, turns[-1], bad, worst)
+        if worst < 2:
+            ratio += self.w.warning
+        return Sign(max(-self.w.bound, ratio), onset, bad, worst, tuple(blips), eased)
 
+    def _ratio(self, turns: list[float]) -> tuple[float, float, list[tuple[float, float, bool]]]:
+        """With the likeliest of the moments it may be broken since, and the phases that begin with these."""
+        w, last = self.w, len(turns) - 1
+        well, flapping, broken = 0.0, self._flapper, 0.0  # logs of all phases so far
+        best, onset, blips = -inf, 0.0, []
+        for n, start in enumerate(turns):
+            over = n < last
+            d = (turns[n + 1] if over else self.now) - start
+            d = 0.1 if d < 0.1 else _LONG if d > _LONG else d
+            if n % 2:
+                well -= w.noise_rate * d
+                broken += _lasts(d, over, w.calm, w.calm_s, w.lucky_s)
+            else:
+                if start >= self.fresh:  # before, it was well, or a flapper, and would have passed on
+                    found = (_either(well, flapping + self._turn) if n else 0.0) - broken
+                    if found >= best:
+                        best, onset = found, start
+                    blips.append((start, start + d, not over))
+                well += self._blip + self._brief(d, over)
+                broken += _lasts(d, over, w.hard, w.hard_s, w.soft_s)
+            flapping -= d / w.flap_s + (self._turn if over else 0.0)
+        return best + self._fault + broken - _either(well, flapping), onset, blips
 
-def _eased(flips: Sequence[Flip], since: float) -> int:
-    return sum(now < was and at >= since for (_, was), (at, now) in pairwise(flips))
-
-
-def _phases(flips: Sequence[Flip], now: float) -> tuple[list[_Phase], int]:
-    """From the first bad phase on, equal neighbours joined; and the worst status of the last bad one."""
-    joined: list[tuple[float, bool]] = []
-    worst = 0
-    for at, status in flips:
-        bad = status > 0
-        if bad:
-            worst = status if not joined or not joined[-1][1] else max(worst, status)
-        if not joined or joined[-1][1] != bad:
-            joined.append((at, bad))
-    if joined and not joined[0][1]:
-        joined = joined[1:]
-    if not joined:
-        return [], worst
-    ends = [at for at, _ in joined[1:]] + [now]
-    count = len(joined)
-    return [
-        _Phase(at, min(max(end - at, 0.1), _LONG), bad, n == count - 1)
-        for n, ((at, bad), end) in enumerate(zip(joined, ends, strict=True))
-    ], worst
-
-
-def _before(phases: list[_Phase], n: int, well: list[float], flapping: list[float], w: Weights) -> float:
-    """What came before the fault: the check was well, or a flapper, and would have passed on."""
-    if n == 0:
-        return 0.0
-    gap = phases[n - 1].length
-    return _either(well[n - 1] - w.noise_rate * gap, flapping[n - 1] - gap / w.flap_s)
-
-
-def _well(phase: _Phase, w: Weights) -> float:
-    d = phase.length
-    if not phase.bad:
-        return -w.noise_rate * d
-    low, high = w.blip_s
-    told = log(w.noise_rate)
-    stuck = w.stuck * exp(-d / w.stuck_s)
-    if phase.open:
+    def _brief(self, d: float, over: bool) -> float:
+        """Of a thing that is well, whose blip lasts this long, or whose recovery was not told."""
+        w, (low, high) = self.w, self.w.blip_s
+        stuck = w.stuck * exp(-d / w.stuck_s)
+        if over:
+            brief = 1 / (high - low) if low <= d <= high else 0.3 / high if d < low else 0.0
+            return log((1 - w.stuck) * brief + stuck / w.stuck_s)
         brief = 1.0 if d <= low else max(0.0, (high - d) / (high - low))
-        return told + log((1 - w.stuck) * brief + stuck)
-    brief = 1 / (high - low) if low <= d <= high else 0.3 / high if d < low else 0.0
-    return told + log((1 - w.stuck) * brief + stuck / w.stuck_s)
+        return log((1 - w.stuck) * brief + stuck)
 
 
-def _flapping(phase: _Phase, w: Weights) -> float:
-    return -phase.length / w.flap_s - (0.0 if phase.open else log(w.flap_s))
+def _turns(flips: Sequence[Flip], since: float) -> tuple[list[float], int, int]:
+    """When it turned bad, well, bad and so on; the worst status of the last bad phase; how often it eased."""
+    turns: list[float] = []
+    was = worst = eased = 0
+    for at, level in flips:
+        if level == PLANNED:
+            level = 0
+        if (level > 0) != (was > 0):
+            turns.append(at)
+            worst = level or worst
+        elif level > worst:
+            worst = level
+        eased += level < was and at >= since
+        was = level
+    return turns, worst, eased
 
 
-def _broken(phase: _Phase, w: Weights) -> float:
-    if phase.bad:
-        share, long, short = w.hard, w.hard_s, w.soft_s
-    else:
-        share, long, short = w.calm, w.calm_s, w.lucky_s
-    d = phase.length
-    if phase.open:
-        return log((1 - share) * exp(-d / short) + share * exp(-d / long))
-    return log((1 - share) * exp(-d / short) / short + share * exp(-d / long) / long)
+def _lasts(d: float, over: bool, share: float, long: float, short: float) -> float:
+    """Of a broken thing, whose phases last ``short``, a ``share`` of them ``long``."""
+    some, others = (1 - share) * exp(-d / short), share * exp(-d / long)
+    return log(some / short + others / long if over else some + others)
 
 
 def _either(a: float, b: float) -> float:
-    high = max(a, b)
-    return high + log(exp(a - high) + exp(b - high))
+    """The log of the sum of what these are the logs of."""
+    return a + log1p(exp(b - a)) if a > b else b + log1p(exp(a - b))
