@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import exp, log, log1p
+from math import exp, isnan, log, log1p, nan
 from typing import Any, NamedTuple
 
 from consulguard.correlate.cause.checks import Checks
@@ -84,8 +84,8 @@ class Callers:
         self.names = list(scene.depth)
         self.number = {name: n for n, name in enumerate(self.names)}
         self._steps: list[list[_Step] | None] = [None] * len(self.names)
-        self.deps = [checks.seen(name, False) for name in self.names]  # if something it needs is broken
-        self.own = [checks.seen(name, True) + self.w.changed * scene.changed(name) for name in self.names]
+        self.deps = [nan] * len(self.names)  # what is seen of each, if something it needs is broken; see ``look``
+        self.own = [nan] * len(self.names)  # ... if it is at fault itself
         self.noise = self._noise()
         self.further = self.w.second - self.noise  # log prior of one more fault
         self._made: dict[tuple[Any, ...], Said] = {}
@@ -96,6 +96,13 @@ class Callers:
         """How much less likely each fault is for what has come and gone by itself lately; log."""
         return self.w.noisy * log1p(self.scene.gone / self.w.gone)
 
+    def look(self, n: int) -> float:
+        """What is seen of the service if it is at fault itself: looked up once, for most are never asked for."""
+        if isnan(self.own[n]):
+            self.deps[n], own = self.checks.seen(self.names[n])
+            self.own[n] = own + self.w.changed * self.scene.changed(self.names[n])
+        return self.own[n]
+
     def steps(self, n: int) -> list[_Step]:
         if (found := self._steps[n]) is None:
             since = self.scene.since(self.names[n])
@@ -103,21 +110,22 @@ class Callers:
         return found
 
     def _step(self, caller: str, trust: float, since: float) -> _Step:
-        began = self.scene.onset.get(caller)
+        began, n = self.scene.onset.get(caller), self.number[caller]
+        self.look(n)
         if began is None:
-            return _Step(self.number[caller], trust, _TO_STANDING, 1.0)
+            return _Step(n, trust, _TO_STANDING, 1.0)
         early = (began - since + self.w.early_s) / _SCALE_S
         order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
-        return _Step(self.number[caller], trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
+        return _Step(n, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
 
-    def most(self, bits: int) -> float:
-        """What these services, as bits, would say if all of them were explained for certain."""
-        most = 0.0
-        while bits:
+    def can_say(self, bits: int, least: float) -> bool:
+        """Whether these services, as bits, would say as much if all of them were explained for certain."""
+        while bits and least > 0:
             high = bits.bit_length() - 1
-            most += max(self.deps[high], self.further + self.own[high], 0.0)
+            own = self.further + self.look(high)
+            least -= max(self.deps[high], own, 0.0)
             bits ^= 1 << high
-        return most
+        return least <= 0
 
     # ---- the tree
 
@@ -160,6 +168,8 @@ class Callers:
     def explain(self, sources: Mapping[str, float]) -> Tree:
         """The tree of these sources with ``edges`` filled in; for each, the part of its units that is gone."""
         parts = {self.number[s]: part for s, part in sources.items()}
+        for n in parts:
+            self.look(n)
         tree = self.grow(parts)
         self._fill(tree)
         return tree

@@ -6,7 +6,9 @@ from math import exp, log
 
 from consulguard.correlate.cause.doors import weigh
 from consulguard.correlate.cause.manners import USUAL, quiet
-from consulguard.correlate.cause.scene import Scene
+from consulguard.correlate.cause.scene import Scene, Unit
+
+_HIGH = 300.0  # log
 
 
 class Checks:
@@ -14,21 +16,23 @@ class Checks:
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.w = scene, scene.w
-        self._seen: dict[tuple[str, bool], float] = {}
         self._parts: dict[str, tuple[float, float, float] | None] = {}
 
-    def quiet(self, elapsed: float, service: str = "") -> float:
+    def quiet(self, elapsed: float) -> float:
         """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
-        return quiet(elapsed, self.scene.layout.manner(service) if service else USUAL, self.w)
+        return quiet(elapsed, USUAL, self.w)
 
-    def seen(self, service: str, own: bool) -> float:
-        """Log ratio of what is seen of the service, if it is at fault itself, or something it needs is."""
-        key = (service, own)
-        if (found := self._seen.get(key)) is None:
-            since = self.scene.since(service)
-            told = self._told(service, own, since) if self.scene.checked(service) else 0.0
-            found = self._seen[key] = told + self._asked(service, since) + self._met(service, own, since)
-        return found
+    def seen(self, service: str) -> tuple[float, float]:
+        """Log ratios of what is seen of the service, if something it needs is broken, or if it is at fault itself."""
+        since, deps, own = self.scene.since(service), 0.0, 0.0
+        if self.scene.checked(service):
+            deps, own = self._told(service, since)
+        if service in self.scene.asked:
+            asked = self._asked(service, since)
+            deps, own = deps + asked, own + asked
+        if service in self.scene.doors:
+            deps, own = deps + self._met(service, False, since), own + self._met(service, True, since)
+        return deps, own
 
     def parted(self, service: str) -> tuple[float, float, float] | None:
         """Of a service some but not all of whose units fail: its log ratio if it is at fault as a whole, if only
@@ -39,40 +43,48 @@ class Checks:
         return self._parts[service]
 
     def _part(self, service: str) -> tuple[float, float, float] | None:
-        scene = self.scene
-        failing = [u for u in scene.units.get(service, ()) if u.own > 0 and u.node not in scene.dead]
+        scene, units = self.scene, self._living(service)
+        failing = [u for u in units if u.own > 0]
         size = max(scene.layout.size(service), len(scene.units.get(service, ())))
         if not failing or len(failing) >= size:
             return None
-        full, part = self._units(service, True, scene.since(service))
-        asked = self._asked(service, scene.since(service)) + self._met(service, True, scene.since(service))
+        since = scene.since(service)
+        full, part = self._units(service, [u.own for u in units], since)
+        asked = self._asked(service, since) + self._met(service, True, since)
         w = self.w
-        whole = log((1 - w.partial) * (w.sees_own * exp(min(full, 300.0)) + 1 - w.sees_own))
+        whole = log((1 - w.partial) * (w.sees_own * full + 1 - w.sees_own))
         some = log(w.partial * (w.sees_own * part + 1 - w.sees_own))
         return whole + asked, some + asked, len(failing) / size
 
-    def _told(self, service: str, own: bool, since: float) -> float:
-        w = self.w
-        sees = w.sees_own if own else w.sees_deps
-        full, part = self._units(service, own, since)
-        return log(sees * ((1 - w.partial) * exp(min(full, 300.0)) + w.partial * part) + 1 - sees)
+    def _told(self, service: str, since: float) -> tuple[float, float]:
+        w, units = self.w, self._living(service)
+        owns, deps = [u.own for u in units], [u.deps for u in units]
+        own = dep = self._mean(*self._units(service, owns, since))
+        if owns != deps:
+            dep = self._mean(*self._units(service, deps, since))
+        return log(w.sees_deps * dep + 1 - w.sees_deps), log(w.sees_own * own + 1 - w.sees_own)
 
-    def _units(self, service: str, own: bool, since: float) -> tuple[float, float]:
-        """The log ratio of what all its units say together, and the mean of their ratios."""
-        scene, w = self.scene, self.w
-        units = [u for u in scene.units.get(service, ()) if u.node not in scene.dead]
+    def _mean(self, full: float, part: float) -> float:
+        return (1 - self.w.partial) * full + self.w.partial * part
+
+    def _living(self, service: str) -> list[Unit]:
+        """Its units with signs, as far as a living node may say so."""
+        units, dead = self.scene.units.get(service), self.scene.dead
+        return [u for u in units if u.node not in dead] if units else []
+
+    def _units(self, service: str, ratios: list[float], since: float) -> tuple[float, float]:
+        """The ratio of what all its units say together, and the mean of their ratios, which come as logs."""
+        scene, strays = self.scene, self.w.strays
         silent = scene.silent(service)
-        if not units and not silent:
-            return 0.0, 1.0
-        calm = self.quiet(scene.now - since, service)
-        full = silent * log(calm)
-        some = silent * calm
-        for unit in units:
-            ratio = exp(unit.own if own else unit.deps)
-            full += log(w.strays + (1 - w.strays) * ratio)
+        if not ratios and not silent:
+            return 1.0, 1.0
+        calm = quiet(scene.now - since, scene.layout.manner(service), self.w)
+        full, some = silent * log(calm), silent * calm
+        for ratio in map(exp, ratios):
+            full += log(strays + (1 - strays) * ratio)
             some += ratio
         excuse = 1 + scene.restarts(service)
-        return full - log(excuse), some / (len(units) + silent) / excuse
+        return exp(min(full - log(excuse), _HIGH)), some / (len(ratios) + silent) / excuse
 
     def _met(self, service: str, own: bool, since: float) -> float:
         """How it met a probe."""

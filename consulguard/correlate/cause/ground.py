@@ -58,7 +58,7 @@ class Ground:
         bits = 0
         for service in here:
             bits |= self.reached[number[service]]
-        if told + self.callers.most(bits) < best - HOPELESS:
+        if not self.callers.can_say(bits, best - HOPELESS - told):
             return None
         if not here:
             return Story((place,), told)

@@ -49,5 +49,7 @@ def manner_of(fact: ServiceFact | None) -> Manner:
 
 def quiet(elapsed: float, manner: Manner, w: Weights) -> float:
     """Of a unit that has always passed: P(so | broken for ``elapsed`` seconds) / P(so | well)."""
-    heard = max(elapsed - manner.silent_s, 0.0)
-    return w.strays + (1 - w.strays) * exp(-heard / max(w.delay_s, manner.looks_s))
+    silent, looks = manner
+    if elapsed <= silent:
+        return 1.0
+    return w.strays + (1 - w.strays) * exp((silent - elapsed) / (looks if looks > w.delay_s else w.delay_s))

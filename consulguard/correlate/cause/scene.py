@@ -187,13 +187,11 @@ class Scene:
 
     def silent(self, service: str) -> int:
         """Units of the service that have always passed, as far as a living node may say so."""
-        told = self.units.get(service, ())
-        there = {u.node for u in told}
-        frozen = sum(self.layout.units(n).get(service, 0) for n in self._dead_of(service) if n not in there)
-        return max(self.layout.size(service) - len(told) - frozen, 0)
-
-    def _dead_of(self, service: str) -> list[str]:
-        return self._frozen.get(service, [])
+        told, found = self.units.get(service, ()), self.layout.size(service)
+        if service in self._frozen:
+            there = {u.node for u in told}
+            found -= sum(self.layout.units(n).get(service, 0) for n in self._frozen[service] if n not in there)
+        return max(found - len(told), 0)
 
 
 def _asked(named: Callable[[str], str], calls: Iterable[Call], reader: Reader) -> dict[str, Asked]:

@@ -30,9 +30,8 @@ class Together:
         """Each service alone, the most promising first; in a storm not all."""
         spent, best = 0, 0.0
         for service in services:
-            scene, checks = self.callers.scene, self.callers.checks
-            self.itself[service] = checks.seen(service, True) + self.w.changed * scene.changed(service)
-            if self.scores and self.itself[service] <= 1.0 and self._most(service) < best - HOPELESS:
+            self.itself[service] = self.callers.look(self.callers.number[service])
+            if self.scores and self.itself[service] <= 1.0 and not self._can_reach(service, best - HOPELESS):
                 continue
             tree = self.callers.explain({service: 1.0})
             self._keep(service, tree)
@@ -60,10 +59,10 @@ class Together:
             found = changed + total([whole + tree.edges(n), some + self.callers.partly(tree, n, share)])
         return found
 
-    def _most(self, service: str) -> float:
-        """No score of it is higher: all that fails above it would be explained for certain."""
-        above = self.callers.most(self.reached[self.callers.number[service]])
-        return self.prior + max(self.itself[service], 0.0) + above
+    def _can_reach(self, service: str, score: float) -> bool:
+        """Whether it could score so much if all that fails above it were explained for certain."""
+        least = score - self.prior - max(self.itself[service], 0.0)
+        return self.callers.can_say(self.reached[self.callers.number[service]], least)
 
     def alone(self) -> list[Story]:
         return [
