@@ -83,6 +83,11 @@ class Callers:
         self.scene, self.w, self.checks = scene, scene.w, checks
         self.names = list(scene.depth)
         self.number = {name: n for n, name in enumerate(self.names)}
+        self.failing = len(scene.onset)  # the first of the names
+        self.above: list[list[int]] = [[] for _ in self.names]  # callers above which something fails, or that fail
+        self.below: list[list[int]] = [[] for _ in self.names]
+        self._trusts: list[list[float]] = [[] for _ in self.names]  # of the edges from these callers
+        self._link()
         self._steps: list[list[_Step] | None] = [None] * len(self.names)
         self.deps = [nan] * len(self.names)  # what is seen of each, if something it needs is broken; see ``look``
         self.own = [nan] * len(self.names)  # ... if it is at fault itself
@@ -91,6 +96,15 @@ class Callers:
         self._made: dict[tuple[Any, ...], Said] = {}
         self._still: dict[int, list[tuple[float, int]]] = {}
         self._weighted = tuple(log(weight) for _, weight in self.w.leans)
+
+    def _link(self) -> None:
+        number, above, trusts = self.number, self.above, self._trusts
+        for n, name in enumerate(self.names):
+            for callee, edge in self.scene.graph.callees(name).items():
+                if (there := number.get(callee)) is not None:
+                    self.below[n].append(there)
+                    above[there].append(n)
+                    trusts[there].append(edge.trust)
 
     def _noise(self) -> float:
         """How much less likely each fault is for what has come and gone by itself lately; log."""
@@ -106,17 +120,17 @@ class Callers:
     def steps(self, n: int) -> list[_Step]:
         if (found := self._steps[n]) is None:
             since = self.scene.since(self.names[n])
-            found = self._steps[n] = [self._step(c, trust, since) for c, trust in self.scene.told(self.names[n])]
+            told = zip(self.above[n], self._trusts[n], strict=True)
+            found = self._steps[n] = [self._step(caller, trust, since) for caller, trust in told]
         return found
 
-    def _step(self, caller: str, trust: float, since: float) -> _Step:
-        began, n = self.scene.onset.get(caller), self.number[caller]
-        self.look(n)
-        if began is None:
-            return _Step(n, trust, _TO_STANDING, 1.0)
-        early = (began - since + self.w.early_s) / _SCALE_S
+    def _step(self, caller: int, trust: float, since: float) -> _Step:
+        self.look(caller)
+        if caller >= self.failing:
+            return _Step(caller, trust, _TO_STANDING, 1.0)
+        early = (self.scene.onset[self.names[caller]] - since + self.w.early_s) / _SCALE_S
         order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
-        return _Step(n, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
+        return _Step(caller, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
 
     def can_say(self, bits: int, least: float) -> bool:
         """Whether these services, as bits, would say as much if all of them were explained for certain."""
@@ -192,7 +206,7 @@ class Callers:
         self._fill(tree)
 
     def _weight(self, tree: Tree, parent: int) -> float:
-        shows = parent in tree.parts or self.names[parent] in self.scene.onset
+        shows = parent < self.failing or parent in tree.parts
         return tree.said[parent].leans * (1.0 if shows else _LOOKS_WELL)
 
     # ---- what the callers say
@@ -268,7 +282,7 @@ class Callers:
         """What its callers that stand say, for each way to lean on it; the ways' own weights included."""
         calm = self._still.get(n)
         if calm is None:
-            calm = self._still[n] = self._calm(self.names[n])
+            calm = self._still[n] = self._calm(n)
         weak, fair, strong = self._weighted
         (w, _), (f, _), (s, _) = self.w.leans
         for trust, callers in calm:
@@ -278,13 +292,19 @@ class Callers:
             strong += callers * log1p(-s * loud)
         return weak, fair, strong
 
-    def _calm(self, service: str) -> list[tuple[float, int]]:
-        """How many callers stand, by how surely each would show it if it leaned on what is broken for certain."""
-        calm = sorted((trust, callers) for trust, callers in self.scene.calm(service).items() if callers)
-        if not calm:
+    def _calm(self, n: int) -> list[tuple[float, int]]:
+        """How many callers stand and have nothing failing above, by how surely each would show it if it leaned on
+        what is broken for certain.
+        """
+        layout, service = self.scene.layout, self.names[n]
+        calm = dict(layout.trusts(service))
+        for caller, trust in zip(self.above[n], self._trusts[n], strict=True):
+            if layout.prompt(self.names[caller]):
+                calm[trust] -= 1
+        if not any(calm.values()):
             return []
         loud = self.w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
-        return [(trust * loud, callers) for trust, callers in calm]
+        return [(trust * loud, callers) for trust, callers in sorted(calm.items()) if callers]
 
 
 def total(logs: list[float]) -> float:

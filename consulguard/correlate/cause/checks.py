@@ -23,7 +23,7 @@ class Checks:
         return quiet(elapsed, USUAL, self.w)
 
     def seen(self, service: str) -> tuple[float, float]:
-        """Log ratios of what is seen of the service, if something it needs is broken, or if it is at fault itself."""
+        """Log ratios of what is seen of it, if something it needs is broken, and if it is at fault itself."""
         since, deps, own = self.scene.since(service), 0.0, 0.0
         if self.scene.checked(service):
             deps, own = self._told(service, since)

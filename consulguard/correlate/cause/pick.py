@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from heapq import nlargest
 from math import inf
 
 from consulguard.correlate.cause.callers import Callers
@@ -16,34 +18,40 @@ _PASSES = 12  # of the mesh, until everybody knows who fails above; what is fart
 
 def reach(callers: Callers) -> list[int]:
     """By service, as bits: the failing ones among itself and what calls it, over any number of calls."""
-    onset = callers.scene.onset
-    found = [1 << n if name in onset else 0 for n, name in enumerate(callers.names)]
-    above = [[callers.number[caller] for caller, _ in callers.scene.told(name)] for name in callers.names]
+    above, below = callers.above, callers.below
+    found = [1 << n if n < callers.failing else 0 for n in range(len(callers.names))]
+    stale: Iterable[int] = range(len(found))
     for _ in range(_PASSES):
-        changed = False
-        for n, who in enumerate(above):
+        grown = []
+        for n in stale:
             bits = found[n]
-            for caller in who:
+            for caller in above[n]:
                 bits |= found[caller]
             if bits != found[n]:
-                found[n], changed = bits, True
-        if not changed:
+                found[n] = bits
+                grown.append(n)
+        if not grown:
             break
+        stale = sorted({callee for n in grown for callee in below[n]})
     return found
 
 
 def services(callers: Callers, reached: list[int]) -> list[str]:
     """The most promising first: failing ones, and those above which much fails."""
-    scene = callers.scene
-    worth = {}
-    for service, below in scene.depth.items():
-        failing = sum(c in scene.onset for c, _ in scene.told(service))
-        quiet = scene.layout.callers(service) - len(scene.told(service))
-        far = reached[callers.number[service]].bit_count()
-        worth[service] = 2 * (service in scene.onset) + failing + 0.2 * far - 0.02 * quiet - 0.3 * below
-    size = scene.layout.size
-    order = sorted(worth, key=lambda s: (-worth[s], scene.onset.get(s, inf), -len(scene.told(s)), size(s), s))
-    return order[:SERVICES]
+    scene, names, above = callers.scene, callers.names, callers.above
+    worth = []
+    for n, below in enumerate(scene.depth.values()):
+        failing = sum([c < callers.failing for c in above[n]])
+        quiet = scene.layout.callers(names[n]) - len(above[n])
+        far = reached[n].bit_count()
+        worth.append(2 * (n < callers.failing) + failing + 0.2 * far - 0.02 * quiet - 0.3 * below)
+    least = min(nlargest(SERVICES, worth), default=inf)
+    size, onset = scene.layout.size, scene.onset
+    order = sorted(
+        [n for n, much in enumerate(worth) if much >= least],
+        key=lambda n: (-worth[n], onset.get(names[n], inf), -len(above[n]), size(names[n]), names[n]),
+    )
+    return [names[n] for n in order[:SERVICES]]
 
 
 def nodes(scene: Scene) -> list[str]:

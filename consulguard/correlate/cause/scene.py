@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from math import exp, log
+from math import exp, inf, log
 from typing import NamedTuple
 
 from consulguard.correlate.cause.layout import layout
@@ -71,8 +71,6 @@ class Scene:
                 self.onset[service] = min(asked.onset, self.onset.get(service, asked.onset))
         self._since: dict[str, float] = {}
         self.depth = self._around()
-        self._callers = self._told_callers()
-        self._calm: dict[str, dict[float, int]] = {}
         self._restarts: dict[str, float] = {}
 
     # ---- what is told
@@ -118,7 +116,7 @@ class Scene:
     # ---- where to look
 
     def _around(self) -> dict[str, int]:
-        """Failing services and what they need, by calls below the nearest failing one.
+        """Failing services, these first, and what they need, by calls below the nearest failing one.
 
         What looks well is taken to be broken, if it is, since the first above it failed or its node died.
         """
@@ -136,7 +134,8 @@ class Scene:
                 for callee in self.graph.callees(service):
                     if callee not in depth:
                         beneath[callee] = None
-                        since[callee] = min(moment, since.get(callee, moment))
+                        if moment < since.get(callee, inf):
+                            since[callee] = moment
             ring = list(beneath)
             depth.update(dict.fromkeys(ring, below))
         return depth
@@ -144,28 +143,6 @@ class Scene:
     def since(self, service: str) -> float:
         """Since when it is broken, if it is."""
         return self._since.get(service, self.now - 60.0)
-
-    def _told_callers(self) -> dict[str, list[tuple[str, float]]]:
-        """Callers above which something fails, or that fail, with the trust of the edge."""
-        found: dict[str, list[tuple[str, float]]] = {}
-        for caller in self.depth:
-            for callee, edge in self.graph.callees(caller).items():
-                if callee in self.depth:
-                    found.setdefault(callee, []).append((caller, edge.trust))
-        return found
-
-    def told(self, service: str) -> list[tuple[str, float]]:
-        return self._callers.get(service, [])
-
-    def calm(self, service: str) -> dict[float, int]:
-        """The other callers, which stand and have nothing failing above them: how many by their edge's trust."""
-        if (found := self._calm.get(service)) is None:
-            found = dict(self.layout.trusts(service))
-            for caller, trust in self.told(service):
-                if self.layout.prompt(caller):
-                    found[trust] -= 1
-            self._calm[service] = found
-        return found
 
     def restarts(self, service: str) -> float:
         """The odds that the service is being restarted unit by unit, rather than left alone."""
