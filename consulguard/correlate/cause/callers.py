@@ -16,13 +16,14 @@ checks say) is looked up once: a hypothesis costs its tree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, isnan, log, log1p, nan
 from typing import Any, NamedTuple
 
 from consulguard.correlate.cause.checks import Checks
 from consulguard.correlate.cause.scene import Scene
+from consulguard.correlate.cause.trail import either
 
 _TO_FAILING, _TO_STANDING, _TOO_EARLY = 3, 8, 5  # costs of a step in the tree
 _FAR = 45  # cost
@@ -35,15 +36,13 @@ _EVEN = 1e-9
 
 
 class _Step(NamedTuple):
-    """To a caller."""
+    """From a service to one of its callers."""
 
+    service: int
     caller: int
     trust: float
     cost: int
     order: float
-
-
-_Levels = dict[int, list[tuple[_Step, int]]]  # by cost, with the parent
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +51,11 @@ class Said:
 
     edges: float  # if it is broken
     alone: float  # with it, if nothing it needs is broken
+    falls: float  # how much likelier what it shows, and those above it, is if something it needs is broken
     leans: float  # how strongly callers lean on it, as it looks
+
+
+_Above = list[tuple[Said, int]]
 
 
 @dataclass(slots=True)
@@ -61,12 +64,16 @@ class Tree:
     order: list[int] = field(default_factory=list)  # parents before their callers
     kids: dict[int, list[_Step]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)  # how many explain it equally well
-    ways: dict[int, list[tuple[_Step, int]]] = field(default_factory=dict)  # to a caller, each with the parent
+    ways: dict[int, list[_Step]] = field(default_factory=dict)  # to a caller
     said: dict[int, Said] = field(default_factory=dict)
 
     def edges(self, n: int) -> float:
         """What the callers of a source say."""
         return self.said[n].edges
+
+    def above(self, n: int) -> _Above:
+        """What its callers say, in the order of its steps, and how many explain each equally well."""
+        return [(self.said[step.caller], self.parents[step.caller]) for step in self.kids.get(n, ())]
 
     def touches(self) -> int:
         """The services in it, as bits."""
@@ -121,16 +128,16 @@ class Callers:
         if (found := self._steps[n]) is None:
             since = self.scene.since(self.names[n])
             told = zip(self.above[n], self._trusts[n], strict=True)
-            found = self._steps[n] = [self._step(caller, trust, since) for caller, trust in told]
+            found = self._steps[n] = [self._step(n, caller, trust, since) for caller, trust in told]
         return found
 
-    def _step(self, caller: int, trust: float, since: float) -> _Step:
+    def _step(self, service: int, caller: int, trust: float, since: float) -> _Step:
         self.look(caller)
         if caller >= self.failing:
-            return _Step(caller, trust, _TO_STANDING, 1.0)
+            return _Step(service, caller, trust, _TO_STANDING, 1.0)
         early = (self.scene.onset[self.names[caller]] - since + self.w.early_s) / _SCALE_S
         order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
-        return _Step(caller, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
+        return _Step(service, caller, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
 
     def can_say(self, bits: int, least: float) -> bool:
         """Whether these services, as bits, would say as much if all of them were explained for certain."""
@@ -147,7 +154,7 @@ class Callers:
         """Level by level, a level being what costs the same."""
         tree, cost = Tree(parts), dict.fromkeys(parts, 0)
         kids, parents, ways = tree.kids, tree.parents, tree.ways
-        levels: _Levels = {}
+        levels: dict[int, list[_Step]] = {}
         self._settle(tree, list(parts), 0, levels, cost)
         for level in range(1, _FAR + 1):
             if not levels:
@@ -155,29 +162,37 @@ class Callers:
             if (reached := levels.pop(level, None)) is None:
                 continue
             fresh = []
-            for way in reached:
-                step, parent = way
-                caller = step.caller
+            for step in reached:
+                service, caller = step[:2]
                 if caller not in cost:
                     cost[caller] = level
                     fresh.append(caller)
                     parents[caller] = 0
                     ways[caller] = []
-                ways[caller].append(way)
+                ways[caller].append(step)
                 if cost[caller] == level:
-                    kids.setdefault(parent, []).append(step)
                     parents[caller] += 1
+                    if service in kids:
+                        kids[service].append(step)
+                    else:
+                        kids[service] = [step]
             self._settle(tree, fresh, level, levels, cost)
         return tree
 
-    def _settle(self, tree: Tree, fresh: list[int], level: int, levels: _Levels, cost: dict[int, int]) -> None:
+    def _settle(
+        self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[_Step]], cost: dict[int, int]
+    ) -> None:
         tree.order += fresh
         if len(tree.order) >= _MANY:
             return
         for n in fresh:
             for step in self._steps[n] or self.steps(n):
-                if step.caller not in cost:
-                    levels.setdefault(level + step.cost, []).append((step, n))
+                if step[1] not in cost:
+                    at = level + step[3]
+                    if at in levels:
+                        levels[at].append(step)
+                    else:
+                        levels[at] = [step]
 
     def explain(self, sources: Mapping[str, float]) -> Tree:
         """The tree of these sources with ``edges`` filled in; for each, the part of its units that is gone."""
@@ -190,19 +205,21 @@ class Callers:
 
     def partly(self, tree: Tree, n: int, share: float) -> float:
         """What the callers of a source say if only this share of its units is broken."""
-        return self._edges(tree, n, self.w.maimed * share)[0]
+        return self._edges(n, self.w.maimed * share, tree.kids.get(n, ()), tree.above(n))[0]
 
     def refine(self, tree: Tree) -> None:
         """Hang each caller on the parent that explains it best, now that it shows how callers lean on each."""
+        if all(len(ways) == 1 for ways in tree.ways.values()):
+            return
         tree.kids = {}
         for caller, ways in tree.ways.items():
             if len(ways) > 1:
-                worth = [step.trust * step.order * self._weight(tree, parent) for step, parent in ways]
+                worth = [step.trust * step.order * self._weight(tree, step.service) for step in ways]
                 best = max(worth) - _EVEN
                 ways = [way for way, x in zip(ways, worth, strict=True) if x >= best]
             tree.parents[caller] = len(ways)
-            for step, parent in ways:
-                tree.kids.setdefault(parent, []).append(step)
+            for step in ways:
+                tree.kids.setdefault(step.service, []).append(step)
         self._fill(tree)
 
     def _weight(self, tree: Tree, parent: int) -> float:
@@ -212,43 +229,36 @@ class Callers:
     # ---- what the callers say
 
     def _fill(self, tree: Tree) -> None:
-        kids, parts, said, made = tree.kids, tree.parts, tree.said, self._made
+        kids, parts, parents, said, made = tree.kids, tree.parts, tree.parents, tree.said, self._made
         for n in reversed(tree.order):
-            part, callers = parts.get(n, 1.0), kids.get(n, ())
-            key = (n, part, *[(said[c], tree.parents[c]) for c, _, _, _ in callers])
+            steps, part = kids.get(n, ()), parts.get(n, 1.0)
+            above = [(said[caller], parents[caller]) for _, caller, _, _, _ in steps]
+            key = (n, part, *above)
             if (found := made.get(key)) is None:
-                found = made[key] = self._say(tree, n, part)
+                found = made[key] = self._say(n, part, steps, above)
             said[n] = found
 
-    def _say(self, tree: Tree, n: int, part: float) -> Said:
-        edges, leans = self._edges(tree, n, 1.0)
+    def _say(self, n: int, part: float, steps: Sequence[_Step], above: _Above) -> Said:
+        edges, leans = self._edges(n, 1.0, steps, above)
         if part < 1.0:
-            edges = self._maimed(edges, self._edges(tree, n, self.w.maimed * part)[0], part)
-        return Said(edges, self._alone(tree, n, edges), leans)
-
-    def _alone(self, tree: Tree, n: int, edges: float) -> float:
-        """What it and those above it say if nothing it needs is broken: they are well, or at fault themselves."""
-        well = sum([tree.said[step.caller].alone / tree.parents[step.caller] for step in tree.kids.get(n, ())])
-        fault = self.further + self.own[n] + edges
-        return well + log1p(exp(fault - well)) if fault - well < _HIGH else fault
+            edges = self._maimed(edges, self._edges(n, self.w.maimed * part, steps, above)[0], part)
+        # if nothing it needs is broken, all are well, or it is at fault itself
+        alone = either(sum([said.alone / of for said, of in above]), self.further + self.own[n] + edges)
+        return Said(edges, alone, exp(min(self.deps[n] + edges - alone, _HIGH)), leans)
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""
         fails = self.w.fells * part
-        return total([log(fails) + whole, log1p(-fails) + some])
+        return either(log(fails) + whole, log1p(-fails) + some)
 
-    def _edges(self, tree: Tree, n: int, part: float) -> tuple[float, float]:
+    def _edges(self, n: int, part: float, steps: Sequence[_Step], above: _Above) -> tuple[float, float]:
         """What its callers say, and how strongly they seem to lean on it."""
-        deps, said, parents = self.deps, tree.said, tree.parents
         weak, fair, strong = self._stands(n, part)
         other = 0.0
         (w, _), (f, _), (s, _) = self.w.leans
-        for caller, trust, _, order in tree.kids.get(n, ()):
-            above = said[caller]
-            told = deps[caller] + above.edges - above.alone
-            gain = trust * part * (order * exp(told if told < _HIGH else _HIGH) - 1)
-            of = parents[caller]
-            other += above.alone / of
+        for (_, _, trust, _, order), (said, of) in zip(steps, above, strict=True):
+            gain = trust * part * (order * said.falls - 1)
+            other += said.alone / of
             weak += log1p(w * gain) / of
             fair += log1p(f * gain) / of
             strong += log1p(s * gain) / of
@@ -257,17 +267,17 @@ class Callers:
 
     def besides(self, tree: Tree) -> dict[int, float]:
         """The chance of each service above the sources that it is at fault as well, if these are."""
-        said, broken, found = tree.said, dict(tree.parts), {}
+        broken, found = dict(tree.parts), {}
         for n in tree.order:
+            said, steps = tree.said[n], tree.kids.get(n, ())
             if n not in tree.parts:
-                fault = exp(min(self.further + self.own[n] + said[n].edges - said[n].alone, 0.0))
+                fault = exp(min(self.further + self.own[n] + said.edges - said.alone, 0.0))
                 found[n] = (1 - broken[n]) * fault
                 broken[n] += found[n]
-            for caller, trust, _, order in tree.kids.get(n, ()):
-                leans = trust * said[n].leans
-                told = self.deps[caller] + said[caller].edges - said[caller].alone
-                falls = leans * order * exp(told if told < _HIGH else _HIGH)
-                share = broken[n] * falls / (falls + 1 - leans) / tree.parents[caller]
+            for (_, caller, trust, _, order), (above, of) in zip(steps, tree.above(n), strict=True):
+                leans = trust * said.leans
+                falls = leans * order * above.falls
+                share = broken[n] * falls / (falls + 1 - leans) / of
                 broken[caller] = min(broken.get(caller, 0.0) + share, 1.0)
         return found
 
@@ -305,9 +315,3 @@ class Callers:
             return []
         loud = self.w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
         return [(trust * loud, callers) for trust, callers in sorted(calm.items()) if callers]
-
-
-def total(logs: list[float]) -> float:
-    """The log of the sum of what these are the logs of."""
-    high = max(logs)
-    return high + log(sum([exp(x - high) for x in logs]))

@@ -13,10 +13,10 @@ other multiplies, so that neither changes the chance of the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log1p
 from typing import NamedTuple
 
 from consulguard.correlate.cause.callers import Tree
+from consulguard.correlate.cause.trail import either
 
 _KEPT = 20  # stories of a heap that are weighed in all sets
 _FAINT = -7.0  # log: less than that changes nothing
@@ -99,8 +99,3 @@ def _bits(of: int) -> list[int]:
         found.append(low.bit_length() - 1)
         of ^= low
     return found
-
-
-def either(a: float, b: float) -> float:
-    """The log of the sum of what these are the logs of."""
-    return a + log1p(exp(b - a)) if a > b else b + log1p(exp(a - b))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log
 
-from consulguard.correlate.cause.callers import Callers, Tree, total
+from consulguard.correlate.cause.callers import Callers, Tree
 from consulguard.correlate.cause.stories import Story
+from consulguard.correlate.cause.trail import either
 
 _FIRSTS, _SECONDS = 5, 12  # of pairs
 _JOINT = 8  # pairs judged jointly
@@ -56,7 +57,7 @@ class Together:
         if (parted := self.callers.checks.parted(service)) is not None:
             whole, some, share = parted
             changed = self.w.changed * self.callers.scene.changed(service)
-            found = changed + total([whole + tree.edges(n), some + self.callers.partly(tree, n, share)])
+            found = changed + either(whole + tree.edges(n), some + self.callers.partly(tree, n, share))
         return found
 
     def _can_reach(self, service: str, score: float) -> bool:

@@ -72,14 +72,14 @@ class Reader:
                 broken += _lasts(d, over, w.calm, w.calm_s, w.lucky_s)
             else:
                 if start >= self.fresh:  # before, it was well, or a flapper, and would have passed on
-                    found = (_either(well, flapping + self._turn) if n else 0.0) - broken
+                    found = (either(well, flapping + self._turn) if n else 0.0) - broken
                     if found >= best:
                         best, onset = found, start
                     blips.append((start, start + d, not over))
                 well += self._blip + self._brief(d, over)
                 broken += _lasts(d, over, w.hard, w.hard_s, w.soft_s)
             flapping -= d / w.flap_s + (self._turn if over else 0.0)
-        return best + self._fault + broken - _either(well, flapping), onset, blips
+        return best + self._fault + broken - either(well, flapping), onset, blips
 
     def _brief(self, d: float, over: bool) -> float:
         """Of a thing that is well, whose blip lasts this long, or whose recovery was not told."""
@@ -115,6 +115,6 @@ def _lasts(d: float, over: bool, share: float, long: float, short: float) -> flo
     return log(some / short + others / long if over else some + others)
 
 
-def _either(a: float, b: float) -> float:
+def either(a: float, b: float) -> float:
     """The log of the sum of what these are the logs of."""
     return a + log1p(exp(b - a)) if a > b else b + log1p(exp(a - b))
