@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, isnan, log, log1p, nan
-from typing import Any, NamedTuple
+from typing import Any
 
 from consulguard.correlate.cause.checks import Checks
 from consulguard.correlate.cause.scene import Scene
@@ -35,7 +35,8 @@ _LOOKS_WELL = 0.5  # how far what looks well is taken to explain a caller, besid
 _EVEN = 1e-9
 
 
-class _Step(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Step:
     """From a service to one of its callers."""
 
     service: int
@@ -55,25 +56,21 @@ class Said:
     leans: float  # how strongly callers lean on it, as it looks
 
 
-_Above = list[tuple[Said, int]]
+_Above = Sequence[tuple[_Step, Said, int]]  # what each caller says, and how many explain it equally well
 
 
 @dataclass(slots=True)
 class Tree:
     parts: dict[int, float]  # of the sources' units that are gone
     order: list[int] = field(default_factory=list)  # parents before their callers
-    kids: dict[int, list[_Step]] = field(default_factory=dict)
-    parents: dict[int, int] = field(default_factory=dict)  # how many explain it equally well
     ways: dict[int, list[_Step]] = field(default_factory=dict)  # to a caller
+    hangs: dict[int, list[_Step]] = field(default_factory=dict)  # ... those on which it hangs
+    above: dict[int, list[tuple[_Step, Said, int]]] = field(default_factory=dict)
     said: dict[int, Said] = field(default_factory=dict)
 
     def edges(self, n: int) -> float:
         """What the callers of a source say."""
         return self.said[n].edges
-
-    def above(self, n: int) -> _Above:
-        """What its callers say, in the order of its steps, and how many explain each equally well."""
-        return [(self.said[step.caller], self.parents[step.caller]) for step in self.kids.get(n, ())]
 
     def touches(self) -> int:
         """The services in it, as bits."""
@@ -95,7 +92,7 @@ class Callers:
         self.below: list[list[int]] = [[] for _ in self.names]
         self._trusts: list[list[float]] = [[] for _ in self.names]  # of the edges from these callers
         self._link()
-        self._steps: list[list[_Step] | None] = [None] * len(self.names)
+        self._steps: list[dict[int, list[_Step]] | None] = [None] * len(self.names)
         self.deps = [nan] * len(self.names)  # what is seen of each, if something it needs is broken; see ``look``
         self.own = [nan] * len(self.names)  # ... if it is at fault itself
         self.noise = self._noise()
@@ -124,11 +121,13 @@ class Callers:
             self.own[n] = own + self.w.changed * self.scene.changed(self.names[n])
         return self.own[n]
 
-    def steps(self, n: int) -> list[_Step]:
-        if (found := self._steps[n]) is None:
-            since = self.scene.since(self.names[n])
-            told = zip(self.above[n], self._trusts[n], strict=True)
-            found = self._steps[n] = [self._step(n, caller, trust, since) for caller, trust in told]
+    def _steps_of(self, n: int) -> dict[int, list[_Step]]:
+        """To its callers, by what they cost."""
+        found: dict[int, list[_Step]] = {}
+        since = self.scene.since(self.names[n])
+        for caller, trust in zip(self.above[n], self._trusts[n], strict=True):
+            step = self._step(n, caller, trust, since)
+            found.setdefault(step.cost, []).append(step)
         return found
 
     def _step(self, service: int, caller: int, trust: float, since: float) -> _Step:
@@ -153,46 +152,38 @@ class Callers:
     def grow(self, parts: dict[int, float]) -> Tree:
         """Level by level, a level being what costs the same."""
         tree, cost = Tree(parts), dict.fromkeys(parts, 0)
-        kids, parents, ways = tree.kids, tree.parents, tree.ways
+        ways, hangs = tree.ways, tree.hangs
         levels: dict[int, list[_Step]] = {}
-        self._settle(tree, list(parts), 0, levels, cost)
-        for level in range(1, _FAR + 1):
-            if not levels:
-                break
-            if (reached := levels.pop(level, None)) is None:
-                continue
+        self._settle(tree, list(parts), 0, levels)
+        while levels and (level := min(levels)) <= _FAR:
             fresh = []
-            for step in reached:
-                service, caller = step[:2]
+            for step in levels.pop(level):
+                caller = step.caller
                 if caller not in cost:
                     cost[caller] = level
                     fresh.append(caller)
-                    parents[caller] = 0
-                    ways[caller] = []
-                ways[caller].append(step)
-                if cost[caller] == level:
-                    parents[caller] += 1
-                    if service in kids:
-                        kids[service].append(step)
-                    else:
-                        kids[service] = [step]
-            self._settle(tree, fresh, level, levels, cost)
+                    ways[caller] = [step]
+                    hangs[caller] = [step]
+                elif cost[caller] > level - step.cost:  # its parent is nearer to the sources
+                    ways[caller].append(step)
+                    if cost[caller] == level:
+                        hangs[caller].append(step)
+            self._settle(tree, fresh, level, levels)
         return tree
 
-    def _settle(
-        self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[_Step]], cost: dict[int, int]
-    ) -> None:
+    def _settle(self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[_Step]]) -> None:
         tree.order += fresh
         if len(tree.order) >= _MANY:
             return
         for n in fresh:
-            for step in self._steps[n] or self.steps(n):
-                if step[1] not in cost:
-                    at = level + step[3]
-                    if at in levels:
-                        levels[at].append(step)
-                    else:
-                        levels[at] = [step]
+            if (steps := self._steps[n]) is None:
+                steps = self._steps[n] = self._steps_of(n)
+            for cost, some in steps.items():
+                at = level + cost
+                if at in levels:
+                    levels[at] += some
+                else:
+                    levels[at] = some.copy()
 
     def explain(self, sources: Mapping[str, float]) -> Tree:
         """The tree of these sources with ``edges`` filled in; for each, the part of its units that is gone."""
@@ -205,22 +196,20 @@ class Callers:
 
     def partly(self, tree: Tree, n: int, share: float) -> float:
         """What the callers of a source say if only this share of its units is broken."""
-        return self._edges(n, self.w.maimed * share, tree.kids.get(n, ()), tree.above(n))[0]
+        return self._edges(n, self.w.maimed * share, tree.above.get(n, ()))[0]
 
     def refine(self, tree: Tree) -> None:
         """Hang each caller on the parent that explains it best, now that it shows how callers lean on each."""
-        if all(len(ways) == 1 for ways in tree.ways.values()):
-            return
-        tree.kids = {}
+        moved = False
         for caller, ways in tree.ways.items():
             if len(ways) > 1:
                 worth = [step.trust * step.order * self._weight(tree, step.service) for step in ways]
                 best = max(worth) - _EVEN
-                ways = [way for way, x in zip(ways, worth, strict=True) if x >= best]
-            tree.parents[caller] = len(ways)
-            for step in ways:
-                tree.kids.setdefault(step.service, []).append(step)
-        self._fill(tree)
+                hangs = [way for way, x in zip(ways, worth, strict=True) if x >= best]
+                moved = moved or hangs != tree.hangs[caller]
+                tree.hangs[caller] = hangs
+        if moved:
+            self._fill(tree)
 
     def _weight(self, tree: Tree, parent: int) -> float:
         shows = parent < self.failing or parent in tree.parts
@@ -229,21 +218,25 @@ class Callers:
     # ---- what the callers say
 
     def _fill(self, tree: Tree) -> None:
-        kids, parts, parents, said, made = tree.kids, tree.parts, tree.parents, tree.said, self._made
+        parts, hangs, said, made = tree.parts, tree.hangs, tree.said, self._made
+        above = tree.above = {n: [] for n in tree.order}
         for n in reversed(tree.order):
-            steps, part = kids.get(n, ()), parts.get(n, 1.0)
-            above = [(said[caller], parents[caller]) for _, caller, _, _, _ in steps]
-            key = (n, part, *above)
+            part = parts.get(n, 1.0)
+            key = (n, part, *above[n])
             if (found := made.get(key)) is None:
-                found = made[key] = self._say(n, part, steps, above)
+                found = made[key] = self._say(n, part, above[n])
             said[n] = found
+            if n in hangs:
+                of = len(hangs[n])
+                for step in hangs[n]:
+                    above[step.service].append((step, found, of))
 
-    def _say(self, n: int, part: float, steps: Sequence[_Step], above: _Above) -> Said:
-        edges, leans = self._edges(n, 1.0, steps, above)
+    def _say(self, n: int, part: float, above: _Above) -> Said:
+        edges, leans = self._edges(n, 1.0, above)
         if part < 1.0:
-            edges = self._maimed(edges, self._edges(n, self.w.maimed * part, steps, above)[0], part)
+            edges = self._maimed(edges, self._edges(n, self.w.maimed * part, above)[0], part)
         # if nothing it needs is broken, all are well, or it is at fault itself
-        alone = either(sum([said.alone / of for said, of in above]), self.further + self.own[n] + edges)
+        alone = either(sum([said.alone / of for _, said, of in above]), self.further + self.own[n] + edges)
         return Said(edges, alone, exp(min(self.deps[n] + edges - alone, _HIGH)), leans)
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
@@ -251,13 +244,13 @@ class Callers:
         fails = self.w.fells * part
         return either(log(fails) + whole, log1p(-fails) + some)
 
-    def _edges(self, n: int, part: float, steps: Sequence[_Step], above: _Above) -> tuple[float, float]:
+    def _edges(self, n: int, part: float, above: _Above) -> tuple[float, float]:
         """What its callers say, and how strongly they seem to lean on it."""
         weak, fair, strong = self._stands(n, part)
         other = 0.0
         (w, _), (f, _), (s, _) = self.w.leans
-        for (_, _, trust, _, order), (said, of) in zip(steps, above, strict=True):
-            gain = trust * part * (order * said.falls - 1)
+        for step, said, of in above:
+            gain = step.trust * part * (step.order * said.falls - 1)
             other += said.alone / of
             weak += log1p(w * gain) / of
             fair += log1p(f * gain) / of
@@ -269,16 +262,16 @@ class Callers:
         """The chance of each service above the sources that it is at fault as well, if these are."""
         broken, found = dict(tree.parts), {}
         for n in tree.order:
-            said, steps = tree.said[n], tree.kids.get(n, ())
-            if n not in tree.parts:
-                fault = exp(min(self.further + self.own[n] + said.edges - said.alone, 0.0))
-                found[n] = (1 - broken[n]) * fault
-                broken[n] += found[n]
-            for (_, caller, trust, _, order), (above, of) in zip(steps, tree.above(n), strict=True):
-                leans = trust * said.leans
-                falls = leans * order * above.falls
-                share = broken[n] * falls / (falls + 1 - leans) / of
-                broken[caller] = min(broken.get(caller, 0.0) + share, 1.0)
+            if n in tree.parts:
+                continue
+            said, hangs, suffers = tree.said[n], tree.hangs[n], 0.0
+            for step in hangs:
+                leans = step.trust * tree.said[step.service].leans
+                falls = leans * step.order * said.falls
+                suffers = min(suffers + broken[step.service] * falls / (falls + 1 - leans) / len(hangs), 1.0)
+            fault = exp(min(self.further + self.own[n] + said.edges - said.alone, 0.0))
+            found[n] = (1 - suffers) * fault
+            broken[n] = suffers + found[n]
         return found
 
     def _lean(self, weak: float, fair: float, strong: float) -> tuple[float, float]:
