@@ -88,24 +88,22 @@ def trails_of(topology: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
     nodes = topology["nodes"]
     found: dict[tuple[str, str, str], Trail] = {}
     for event in events:
-        at, level = event["t"], _level(event)
-        if at > now:
+        if (at := event["t"]) > now:
             continue
-        instance = event["instance"] or ""
+        instance, check, status = event["instance"] or "", event["check"], event["status"]
         node = event.get("node") or nodes.get(instance, "")
-        trail = found.get((node, instance, event["check"]))
-        if trail is not None:
-            trail.see(at, level)
-        elif level:
-            target = _target(event["service"], node, instance)
-            found[node, instance, event["check"]] = Trail(target=target, check=event["check"], flips=[(at, level)])
+        key = (node, instance, check)
+        if key in found:
+            found[key].see(at, _level(check, status))
+        elif level := _level(check, status):
+            found[key] = Trail(target=_target(event["service"], node, instance), check=check, flips=[(at, level)])
     return list(found.values())
 
 
-def _level(event: Mapping[str, Any]) -> int:
+def _level(check: str, status: str) -> int:
     """Of the status; a maintenance check is planned work, as the watcher has it."""
-    level = _LEVEL[event["status"]]
-    return PLANNED if level and event["check"].startswith(_MAINTENANCE) else level
+    level = _LEVEL[status]
+    return PLANNED if level and check.startswith(_MAINTENANCE) else level
 
 
 def _target(service: str, node: str = "", instance: str = "") -> Target:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from math import exp, isnan, log, log1p, nan
 from typing import Any
 
+import msgspec
+
 from consulguard.correlate.cause.checks import Checks
 from consulguard.correlate.cause.scene import Scene
 from consulguard.correlate.cause.trail import either
@@ -35,8 +37,7 @@ _LOOKS_WELL = 0.5  # how far what looks well is taken to explain a caller, besid
 _EVEN = 1e-9
 
 
-@dataclass(slots=True, eq=False)
-class _Step:
+class _Step(msgspec.Struct, eq=False, gc=False):
     """From a service to one of its callers."""
 
     service: int
@@ -46,8 +47,7 @@ class _Step:
     order: float
 
 
-@dataclass(slots=True, eq=False)
-class Said:
+class Said(msgspec.Struct, eq=False, gc=False):
     """What is above a service says of it. The same callers say the same: trees share these."""
 
     edges: float  # if it is broken
@@ -99,6 +99,7 @@ class Callers:
         self.further = self.w.second - self.noise  # log prior of one more fault
         self._made: dict[tuple[Any, ...], Said] = {}
         self._still: dict[int, list[tuple[float, int]]] = {}
+        self._leans = tuple(lean for lean, _ in self.w.leans)
         self._weighted = tuple(log(weight) for _, weight in self.w.leans)
 
     def _link(self) -> None:
@@ -196,7 +197,7 @@ class Callers:
 
     def partly(self, tree: Tree, n: int, share: float) -> float:
         """What the callers of a source say if only this share of its units is broken."""
-        return self._edges(n, self.w.maimed * share, tree.above.get(n, ()))[0]
+        return self._edges(n, self.w.maimed * share, tree.above[n])[0]
 
     def refine(self, tree: Tree) -> None:
         """Hang each caller on the parent that explains it best, now that it shows how callers lean on each."""
@@ -232,31 +233,34 @@ class Callers:
                     above[step.service].append((step, found, of))
 
     def _say(self, n: int, part: float, above: _Above) -> Said:
-        edges, leans = self._edges(n, 1.0, above)
+        edges, leans, well = self._edges(n, 1.0, above)
         if part < 1.0:
             edges = self._maimed(edges, self._edges(n, self.w.maimed * part, above)[0], part)
-        # if nothing it needs is broken, all are well, or it is at fault itself
-        alone = either(sum([said.alone / of for _, said, of in above]), self.further + self.own[n] + edges)
-        return Said(edges, alone, exp(min(self.deps[n] + edges - alone, _HIGH)), leans)
+        # if nothing it needs is broken, it is at fault itself, or all are well
+        alone = either(self.further + self.own[n] + edges, well)
+        told = self.deps[n] + edges - alone
+        return Said(edges, alone, exp(told if told < _HIGH else _HIGH), leans)
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""
         fails = self.w.fells * part
         return either(log(fails) + whole, log1p(-fails) + some)
 
-    def _edges(self, n: int, part: float, above: _Above) -> tuple[float, float]:
-        """What its callers say, and how strongly they seem to lean on it."""
+    def _edges(self, n: int, part: float, above: _Above) -> tuple[float, float, float]:
+        """What its callers say, how strongly they seem to lean on it, and what they say if it is well."""
         weak, fair, strong = self._stands(n, part)
-        other = 0.0
-        (w, _), (f, _), (s, _) = self.w.leans
+        w, f, s = self._leans
+        well = 0.0
         for step, said, of in above:
             gain = step.trust * part * (step.order * said.falls - 1)
-            other += said.alone / of
+            well += said.alone / of
             weak += log1p(w * gain) / of
             fair += log1p(f * gain) / of
             strong += log1p(s * gain) / of
-        found, lean = self._lean(weak, fair, strong)
-        return other + found, lean
+        high = max(weak, fair, strong)
+        weak, fair, strong = exp(weak - high), exp(fair - high), exp(strong - high)
+        total = weak + fair + strong
+        return well + high + log(total), (w * weak + f * fair + s * strong) / total, well
 
     def besides(self, tree: Tree) -> dict[int, float]:
         """The chance of each service above the sources that it is at fault as well, if these are."""
@@ -274,20 +278,13 @@ class Callers:
             broken[n] = suffers + found[n]
         return found
 
-    def _lean(self, weak: float, fair: float, strong: float) -> tuple[float, float]:
-        high = max(weak, fair, strong)
-        weak, fair, strong = exp(weak - high), exp(fair - high), exp(strong - high)
-        total = weak + fair + strong
-        (w, _), (f, _), (s, _) = self.w.leans
-        return high + log(total), (w * weak + f * fair + s * strong) / total
-
     def _stands(self, n: int, part: float) -> tuple[float, float, float]:
         """What its callers that stand say, for each way to lean on it; the ways' own weights included."""
         calm = self._still.get(n)
         if calm is None:
             calm = self._still[n] = self._calm(n)
         weak, fair, strong = self._weighted
-        (w, _), (f, _), (s, _) = self.w.leans
+        w, f, s = self._leans
         for trust, callers in calm:
             loud = trust * part
             weak += callers * log1p(-w * loud)
@@ -300,7 +297,9 @@ class Callers:
         what is broken for certain.
         """
         layout, service = self.scene.layout, self.names[n]
-        calm = dict(layout.trusts(service))
+        if not (trusts := layout.trusts(service)):
+            return []
+        calm = dict(trusts)
         for caller, trust in zip(self.above[n], self._trusts[n], strict=True):
             if layout.prompt(self.names[caller]):
                 calm[trust] -= 1

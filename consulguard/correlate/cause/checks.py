@@ -59,13 +59,14 @@ class Checks:
     def _told(self, service: str, since: float) -> tuple[float, float]:
         w, units = self.w, self._living(service)
         owns, deps = [u.own for u in units], [u.deps for u in units]
-        own = dep = self._mean(*self._units(service, owns, since))
+        own = dep = self._mean(self._units(service, owns, since))
         if owns != deps:
-            dep = self._mean(*self._units(service, deps, since))
+            dep = self._mean(self._units(service, deps, since))
         return log(w.sees_deps * dep + 1 - w.sees_deps), log(w.sees_own * own + 1 - w.sees_own)
 
-    def _mean(self, full: float, part: float) -> float:
-        return (1 - self.w.partial) * full + self.w.partial * part
+    def _mean(self, told: tuple[float, float]) -> float:
+        full, part = told
+        return full + self.w.partial * (part - full)
 
     def _living(self, service: str) -> list[Unit]:
         """Its units with signs, as far as a living node may say so."""
@@ -76,15 +77,17 @@ class Checks:
         """The ratio of what all its units say together, and the mean of their ratios, which come as logs."""
         scene, strays = self.scene, self.w.strays
         silent = scene.silent(service)
-        if not ratios and not silent:
+        if not (size := len(ratios) + silent):
             return 1.0, 1.0
         calm = quiet(scene.now - since, scene.layout.manner(service), self.w)
+        if service not in scene.units:
+            return calm**silent, calm
         full, some = silent * log(calm), silent * calm
         for ratio in map(exp, ratios):
             full += log(strays + (1 - strays) * ratio)
             some += ratio
         excuse = 1 + scene.restarts(service)
-        return exp(min(full - log(excuse), _HIGH)), some / (len(ratios) + silent) / excuse
+        return exp(min(full - log(excuse), _HIGH)), some / size / excuse
 
     def _met(self, service: str, own: bool, since: float) -> float:
         """How it met a probe."""

@@ -23,27 +23,29 @@ _LEVEL = {
 }
 
 
-class Flips(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Flips(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The last flips, the oldest first: (seconds, 0 passing, 1 warning, 2 critical, 3 planned)."""
 
     flips: list[tuple[float, int]]
 
     def see(self, at: float, level: int) -> None:
         """Take a look in; only a change leaves a mark."""
-        last, now = self.flips[-1]
+        flips = self.flips
+        last, now = flips[-1]
         if now != level:
-            self.flips.append((max(at, last), level))
-            del self.flips[:-MOST]
+            flips.append((at if at > last else last, level))
+            if len(flips) > MOST:
+                del flips[:-MOST]
 
 
-class Trail(Flips, kw_only=True, omit_defaults=True):
+class Trail(Flips, kw_only=True, omit_defaults=True, gc=False):
     """One check's past."""
 
     target: Target
     check: str
 
 
-class Call(Flips, kw_only=True, omit_defaults=True):
+class Call(Flips, kw_only=True, omit_defaults=True, gc=False):
     """How one service's calls to another have fared; services by the names they are measured under."""
 
     caller: str

@@ -12,6 +12,8 @@ from functools import lru_cache
 from math import exp, inf, log
 from typing import NamedTuple
 
+import msgspec
+
 from consulguard.correlate.cause.layout import layout
 from consulguard.correlate.cause.memory import NONE, PLANNED, Call, Hints, Trail
 from consulguard.correlate.cause.rolling import odds
@@ -28,7 +30,7 @@ _STRAINS = 2  # so often over, a strain says something; once is any batch job
 _TELLING = 0.7  # log: from here a unit counts as failing
 
 
-class Unit(NamedTuple):
+class Unit(msgspec.Struct, frozen=True, gc=False):
     node: str
     own: float  # log ratio, if its service is at fault; 0: says nothing
     deps: float  # ... if something its service needs is
@@ -79,27 +81,29 @@ class Scene:
         signs: dict[tuple[str, str, str], list[tuple[str, Sign]]] = {}
         planned: set[tuple[str, str]] = set()
         fronts: set[tuple[str, str, str]] = set()
+        owner_of = self.graph.owner
         for trail in trails:
-            target = trail.target
+            target, flips = trail.target, trail.flips
             node = node_key(target) if target.node else ""
             service = service_key(target) if target.service else ""
-            owner = self.graph.owner(service)
-            if trail.flips[-1][1] == PLANNED:
+            owner = owner_of(service)
+            if flips[-1][1] == PLANNED:
                 planned.add((owner, node))
-            elif is_consul(target):
-                continue
-            elif (sign := reader.read(trail.flips)) is not None:
+            elif (sign := reader.read(flips)) is not None and not is_consul(target):
                 at = (owner, node, target.instance)
-                signs.setdefault(at, []).append((trail.check, sign))
+                if at in signs:
+                    signs[at].append((trail.check, sign))
+                else:
+                    signs[at] = [(trail.check, sign)]
                 if owner != service:
                     fronts.add(at)
-        own = {at[:2] for at in signs if at not in fronts}
         usual = _usual(signs, self.now)
-        for (service, node, instance), told in sorted(signs.items()):
-            at = (service, node, instance)
+        own = {at[:2] for at in signs if at not in fronts} if fronts else set()
+        for at in sorted(signs):
+            service, node, _ = at
             if (service, node) in planned or ("", node) in planned or (at in fronts and at[:2] in own):
                 continue
-            self._put(service, node, told, usual)
+            self._put(service, node, signs[at], usual)
 
     def _put(self, service: str, node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual]) -> None:
         if not service:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, inf, log, log1p
-from typing import NamedTuple
+
+import msgspec
 
 from consulguard.correlate.cause.memory import PLANNED
 from consulguard.correlate.cause.weights import Weights
@@ -21,7 +22,7 @@ _LONG = 3600.0  # seconds: what lasts longer says no more, and its chance would 
 Flip = tuple[float, int]  # moment in seconds, 0: passing, 1: warning, 2: critical, 3: planned
 
 
-class Sign(NamedTuple):
+class Sign(msgspec.Struct, frozen=True, gc=False):
     """``ratio``: log of P(past | broken) / P(past | well); None: too old to say anything of the present."""
 
     ratio: float | None
