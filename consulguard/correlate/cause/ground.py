@@ -10,14 +10,16 @@ from consulguard.correlate.cause.stories import Entity, Story
 from consulguard.correlate.cause.together import HOPELESS
 
 
-def node_ratio(callers: Callers, node: str) -> float:
-    """Log ratio of what the node's own check and its units say, without what their callers say."""
+def node_ratio(callers: Callers, node: str, since: float) -> float:
+    """Log ratio of what the node's own checks and its units say, without what their callers say; ``since`` it is
+    sick, if it is and nothing there has shown it yet.
+    """
     scene, w = callers.scene, callers.w
     if node in scene.dead:
         return w.serf  # its checks are frozen: they say nothing
     told = scene.at_node.get(node, ())
-    since = min((u.onset for _, u in told), default=scene.now - 60.0)
-    found, calm = w.serf_quiet, scene.layout.heard(node)
+    since = min((u.onset for _, u in told), default=since)
+    found, calm = w.serf_quiet + scene.ill.get(node, 0.0), scene.layout.heard(node)
     for service, unit in told:
         calm -= service in scene.layout.units(node) and scene.layout.prompt(service)
         found += log(w.node_hit * exp(unit.own) + 1 - w.node_hit)
@@ -34,16 +36,16 @@ class Ground:
         """Places that may be nearly as good as the ``best`` of services. Zones first: they outdo their nodes."""
         for zone in zones:
             every = sorted(self.scene.graph.zones()[zone])
-            ratios = [node_ratio(self.callers, n) for n in every]
+            since = min(map(self.scene.sick_since, every))
+            ratios = [node_ratio(self.callers, n, since) for n in every]
             told = sum(log(self.w.zone_hit * exp(min(r, 300.0)) + 1 - self.w.zone_hit) for r in ratios)
             if (story := self._story(("zone", zone), self.w.zone + told, every, best)) is not None:
                 best = max(best, story.score)
                 yield story
         prior = self.w.node - self.callers.noise
         for node in nodes:
-            if (
-                story := self._story(("node", node), prior + node_ratio(self.callers, node), [node], best)
-            ) is not None:
+            told = node_ratio(self.callers, node, self.scene.now)
+            if (story := self._story(("node", node), prior + told, [node], best)) is not None:
                 best = max(best, story.score)
                 yield story
 

@@ -56,20 +56,18 @@ def services(callers: Callers, reached: list[int]) -> list[str]:
 
 def nodes(scene: Scene) -> list[str]:
     if scene.layout.hosts < 2:
-        return list(scene.dead)  # on a single node everything fails there: that says nothing of the node
+        return scene.told_ill()  # on a single node everything fails there: that says nothing of the node
     failing = {n: sum(max(u.own, u.deps) > 0 for _, u in told) for n, told in scene.at_node.items() if n}
     worth = {n: k for n, k in failing.items() if k >= 2 or (k and sum(scene.layout.units(n).values()) == 1)}
-    worth.update({n: worth.get(n, 0) + 50 for n in scene.dead})
+    worth.update({n: worth.get(n, 0) + 50 for n in scene.told_ill()})
     return sorted(worth, key=lambda n: (-worth[n], n))[:_NODES]
 
 
 def zones(scene: Scene) -> list[str]:
     sick: dict[str, int] = {}
-    for node in {*scene.dead, *(n for n, told in scene.at_node.items() if any(u.own > 0 for _, u in told))}:
+    for node in {*scene.told_ill(), *(n for n, told in scene.at_node.items() if any(u.own > 0 for _, u in told))}:
         if zone := scene.graph.zone_of(node):
             sick[zone] = sick.get(zone, 0) + 1
     every = scene.graph.zones()
-    share = {
-        z: n / len(every[z]) for z, n in sick.items() if n >= max(min(2, len(every[z])), _SICK * len(every[z]))
-    }
+    share = {z: n / len(every[z]) for z, n in sick.items() if len(every[z]) > 1 and n >= _SICK * len(every[z])}
     return sorted(share, key=lambda z: (-share[z], z))[:_ZONES]

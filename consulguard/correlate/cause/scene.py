@@ -22,7 +22,7 @@ from consulguard.correlate.cause.weights import Weights
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import is_consul, node_key, service_key
 
-SERF = "serfHealth"
+_ALIVE = frozenset({"serfHealth", "externalNodeHealth"})  # an agent's word, or of who watches nodes without one
 _OWN = re.compile(r"cpu|mem|disk|load|\bfd|process|oom", re.I)  # checks of a thing's own resources
 _DOWN = 3  # calls below a failing service where its cause is sought
 _MANY = 4  # of the same check of resources, to know what is usual
@@ -53,7 +53,8 @@ class Scene:
         self.units: dict[str, list[Unit]] = {}  # service -> its units with signs
         self.at_node: dict[str, list[tuple[str, Unit]]] = {}  # node -> (service, unit) with signs
         self.gone = 0  # units that failed and pass again
-        self.dead: dict[str, float] = {}  # node -> since when its own check fails
+        self.dead: dict[str, float] = {}  # node -> since when it is not alive
+        self.ill: dict[str, float] = {}  # node -> log ratio of its other checks
         reader = Reader(now, w)
         self._read(trails, reader)
         self._frozen: dict[str, list[str]] = {}  # service -> dead nodes it has units on
@@ -108,14 +109,29 @@ class Scene:
     def _put(self, service: str, node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual]) -> None:
         if not service:
             for check, sign in told:
-                if check == SERF and sign.bad and sign.worst == 2 and sign.ratio is not None:
-                    self.dead[node] = min(sign.onset, self.dead.get(node, sign.onset))
+                if sign.ratio is not None:
+                    self._put_node(node, check, sign, sign.ratio)
             return
         self.gone += any(s.blips for _, s in told) and not any(s.bad for _, s in told)
         unit = _unit(node, told, usual, self.now, self.w)
         self.units.setdefault(service, []).append(unit)
         if node:
             self.at_node.setdefault(node, []).append((service, unit))
+
+    def _put_node(self, node: str, check: str, sign: Sign, ratio: float) -> None:
+        if check not in _ALIVE:
+            self.ill[node] = max(min(ratio, self.w.bound), self.ill.get(node, -self.w.bound))
+        elif sign.bad and sign.worst == 2:
+            self.dead[node] = min(sign.onset, self.dead.get(node, sign.onset))
+
+    def told_ill(self) -> list[str]:
+        """Nodes whose own checks speak against them."""
+        return [*self.dead, *(n for n, ratio in self.ill.items() if ratio > 0 and n not in self.dead)]
+
+    def sick_since(self, node: str) -> float:
+        """Since when something shows there, that it is dead or a failing unit; now, if nothing does."""
+        moments = [u.onset for _, u in self.at_node.get(node, ()) if max(u.own, u.deps) > 0]
+        return min([*moments, self.dead.get(node, self.now)])
 
     # ---- where to look
 

@@ -43,6 +43,15 @@ def test_a_node_is_accused_when_its_own_check_fails_and_the_checks_there_are_fro
     assert accused(SHOP, flip)[0] == "node:n0"
 
 
+@pytest.mark.parametrize("check", ["externalNodeHealth", "disk"])
+def test_a_node_is_accused_by_other_checks_of_its_own(check: str) -> None:
+    """Of a node without an agent its health is told by whoever watches it; others tell of its disk."""
+    there = [i for i, node in SHOP["nodes"].items() if node == "n0"]
+    flips = [f for i in there[:1] for f in critical(SHOP, SHOP["instances"][i], 10, only=i)]
+    flips.append({"t": 10.0, "service": "", "instance": "", "node": "n0", "check": check, "status": "critical"})
+    assert accused(SHOP, *flips, now=14.0)[0] == "node:n0"
+
+
 def test_a_node_is_accused_when_only_what_runs_there_fails() -> None:
     there = [i for i, node in SHOP["nodes"].items() if node == "n0"]
     flips = [f for i in there for f in critical(SHOP, SHOP["instances"][i], 10, only=i)]
@@ -57,6 +66,13 @@ def test_a_zone_is_accused_when_its_nodes_die() -> None:
         for n in dead
     ]
     assert accused(topology, *flips)[0] == "zone:z0"
+
+
+def test_the_zone_of_a_dead_node_is_thought_of_unless_it_is_that_node() -> None:
+    dead = {"t": 10.0, "service": "", "instance": "", "node": "n0", "check": "serfHealth", "status": "critical"}
+    assert accused(SHOP, dead)[:2] == ["node:n0", "zone:z0"]
+    alone = {**SHOP, "zones": {node: f"z-{node}" for node in SHOP["zones"]}}
+    assert not any(name.startswith("zone:") for name in accused(alone, dead))
 
 
 @pytest.mark.parametrize("seconds", [12.0, 25.0])
