@@ -10,7 +10,7 @@ import pytest
 from consulguard.guard import ORDER, combine, judge
 from consulguard.guard.min_healthy import DOWN
 from consulguard.guard.situation import Situation, Storm
-from consulguard.model import ActionInfo, Decision, Mode, Pause, Role, State, Status, Target
+from consulguard.model import ActionInfo, Alternative, Decision, Mode, Pause, Role, Root, State, Status, Target
 from consulguard.policy import Blackout, Opening, Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -359,6 +359,17 @@ def test_only_a_root_with_sound_dependencies_is_touched(
     s = scene(subject={"role": role, "depends_on_failing": tuple(failing)}, action=action)
     allowed = GUARDS["role"](s).decision is Decision.ALLOW
     assert allowed is (action is TELL or (role is Role.ROOT_CAUSE and not failing))
+
+
+@given(st.floats(0, 1), st.lists(st.floats(0, 1), max_size=3), st.booleans(), st.sampled_from([DRAIN, TELL]))
+def test_where_we_do_not_know_and_something_else_is_likelier_a_person_decides(
+    own: float, others: list[float], unknown: bool, action: ActionInfo
+) -> None:
+    root = Root(kind="service", name="db", datacenter="dc1")
+    told = tuple(Alternative(root=root, confidence=chance, why="its own checks pass") for chance in others)
+    s = scene(incident={"confidence": own, "alternatives": told, "unknown": unknown}, action=action)
+    asked = GUARDS["role"](s).decision is Decision.ASK
+    assert asked is (action is DRAIN and unknown and any(chance > own for chance in others))
 
 
 def test_a_flapping_thing_that_only_warns_is_not_what_a_critical_playbook_is_for() -> None:
