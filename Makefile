@@ -14,19 +14,21 @@ demo: $(VENV)/.ready  ## A sample shop with a fault, repaired in front of you (F
 	@$(BIN)/consulguard demo $(if $(FAULT),--fault $(FAULT))
 
 # Most tests wait for servers: several at once keep two cores busy. One file stays on one worker, with its servers.
-# The end-to-end ones come last, with less beside them. The scenes of chaos are `make chaos`, ten more minutes. TESTS=path
-# runs only those, ARGS goes to pytest.
+# The end-to-end ones come last, with less beside them. What is idle goes to ten minutes of the soak, which run beside the
+# others from the beginning. The scenes of chaos are `make chaos`, ten more minutes. TESTS=path runs only those and no
+# soak, ARGS goes to pytest.
 PYTEST = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) CONSULGUARD_REQUIRE_REAL=1 $(BIN)/pytest --dist loadfile $(ARGS)
 
-SOAK = CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m tests.chaos.soak
+SOAK = env CONSULGUARD_CONSUL=$(CURDIR)/$(CONSUL) $(BIN)/python -m tests.chaos.soak
 
 test: $(VENV)/.ready $(CONSUL)  ## All tests, against real servers. A missing one fails.
 	@bash scripts/install-test-tools.sh
 ifdef TESTS
 	$(PYTEST) -n 2 $(TESTS)
 else
-	$(PYTEST) -n 4 --ignore=tests/e2e --ignore=tests/chaos
-	$(PYTEST) -n 3 tests/e2e tests/chaos/test_check.py
+	bash scripts/beside.sh .cache/soak.log $(SOAK) --minutes 10 --seed 7 -- sh -ec '\
+	  $(PYTEST) -n 4 --ignore=tests/e2e --ignore=tests/chaos; \
+	  $(PYTEST) -n 3 tests/e2e tests/chaos/test_check.py'
 endif
 
 chaos: $(VENV)/.ready $(CONSUL)  ## The scenes of the chaos suite.
