@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from consulguard.errors import StaleEpoch, StoreCorrupt, StoreFull, StoreUnavailable
+from consulguard.errors import StaleEpoch, StoreCorrupt, StoreFull, StoreSilent, StoreUnavailable
 from consulguard.journal import chain, outbox, rows
 from consulguard.journal.mark import mark_path, read_mark, write_mark
 from consulguard.journal.store import Draft, JournalSettings, Mark
@@ -169,8 +169,9 @@ class BaseSession(ABC):
 
     def _usable(self, doing: str, write: bool) -> Tables:
         if self._broken:
-            kind = StoreFull if isinstance(self._broken, StoreFull) else StoreUnavailable
-            raise kind(f"{doing}: the journal must be reopened after an earlier failure ({self._broken})")
+            why = self._broken
+            kind = type(why) if isinstance(why, StoreFull | StoreSilent) else StoreUnavailable
+            raise kind(f"{doing}: the journal must be reopened after an earlier failure ({why})")
         if self._con is None:
             raise StoreUnavailable(f"{doing}: the journal {self.name} is not open")
         if write and self._readonly:

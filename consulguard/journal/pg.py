@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
@@ -73,6 +74,8 @@ def plainly(error: Exception, doing: str) -> StoreUnavailable | StoreCorrupt:
         return StoreCorrupt(f"{doing}: PostgreSQL finds the journal damaged ({said})")
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         return StoreSilent(f"{doing}: PostgreSQL has not let us in within {CONNECT_S} s")
+    if not code and os.strerror(errno.ETIMEDOUT) in str(error):  # libpq tells no number
+        return StoreSilent(f"{doing}: PostgreSQL has not answered: nothing comes back from its machine")
     return StoreUnavailable(f"{doing}: PostgreSQL: {said}" + (f" ({code})" if code else ""))
 
 

@@ -127,6 +127,8 @@ class PostgresSession(BaseSession):
             return next((said for mark in marks if (said := rows.behind(con, mark))), "")
 
     def _plainly(self, error: Exception, doing: str) -> StoreUnavailable | StoreCorrupt:
+        if self.off:  # whoever has broken it off had waited for an answer
+            return StoreSilent(f"{doing}: PostgreSQL has not answered in time")
         return pg.plainly(error, doing)
 
     def _gate(self, doing: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import socket
 import struct
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Fault:
     delay_s: float = 0.0  # every chunk comes that much later
     truncate: int = -1  # so many bytes of the answer, then its end
     twice: bool = False  # what the client sends reaches the target on two connections
+    unacknowledged: bool = False  # packets of connections that stand are dropped: not even TCP hears of them
 
 
 NONE = Fault()
@@ -33,6 +35,10 @@ LOST_ANSWERS = Fault(silent_answers=True)
 RESET = Fault(reset=True)
 HALF_CLOSE = Fault(half_close=True)
 TWICE = Fault(twice=True)
+GONE = Fault(unacknowledged=True)
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # of Linux; Python has no names for them
+_NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
+_DROP = struct.pack("HL", 1, ctypes.addressof(_NOTHING))
 
 
 class Chaos:
@@ -58,9 +64,11 @@ class Chaos:
         self._fault = fault
         self._changed.set()
         self._changed = asyncio.Event()
-        if fault.reset:
-            for writer in self._open:
+        for writer in self._open:
+            if fault.reset:
                 _reset(writer)
+            else:
+                _drop(writer, fault.unacknowledged)
 
     def point_at(self, target: str) -> None:
         """New connections go there."""
@@ -155,3 +163,10 @@ def _reset(writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def _drop(writer: asyncio.StreamWriter, drop: bool) -> None:
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):  # closed, or nothing to detach
+            sock.setsockopt(socket.SOL_SOCKET, *((SO_ATTACH_FILTER, _DROP) if drop else (SO_DETACH_FILTER, 0)))

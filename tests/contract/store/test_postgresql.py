@@ -17,7 +17,7 @@ from consulguard.journal import JournalSettings, Mark
 from consulguard.journal.postgresql import PostgresStore
 from consulguard.journal.sqlite import DEFAULTS
 
-from tests.support.chaos import BLACKHOLE, Chaos
+from tests.support.chaos import BLACKHOLE, GONE, Chaos
 from tests.support.messages import draft, message
 from tests.support.postgresql import RealPostgres
 from tests.support.waiting import eventually
@@ -166,6 +166,27 @@ async def test_a_server_that_lets_nobody_in_is_silent_too(make: Make, postgres: 
     async with Chaos(f"tcp://127.0.0.1:{postgres.port}", BLACKHOLE) as way:
         with pytest.raises(StoreSilent, match="has not let us in within 5 s"):
             await asyncio.wait_for(make("a", options=through(way)).open(), SOON_S)
+
+
+async def test_a_network_that_swallows_what_is_asked_is_silence(make: Make, postgres: RealPostgres) -> None:
+    """TCP notices it before we do."""
+    async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way, make("a", options=through(way)) as store:
+        way.set(GONE)
+        with pytest.raises(StoreSilent, match="has not answered"):
+            await asyncio.wait_for(store.last(), SOON_S)
+
+
+async def test_who_asks_a_silent_server_second_is_told_the_same(make: Make, postgres: RealPostgres) -> None:
+    """The first one's time is over earlier, and with it the connection."""
+    async with (
+        Chaos(f"tcp://127.0.0.1:{postgres.port}") as way,
+        make("a", options=through(way), settings=QUICK) as store,
+    ):
+        way.set(BLACKHOLE)
+        first = asyncio.create_task(store.last(), name="first")
+        await asyncio.sleep(QUICK.answer_s / 2)
+        said = await asyncio.gather(first, store.last(), return_exceptions=True)
+        assert [type(each) for each in said] == [StoreSilent, StoreSilent]
 
 
 async def test_an_opening_that_nobody_waits_for_any_more_ends(make: Make, postgres: RealPostgres) -> None:
