@@ -108,6 +108,7 @@ class Daemon:
         self._doubt = ""
         self._answers: dict[str, asyncio.Future[Reply | None]] = {}
         self._turning = asyncio.Lock()
+        self.replayed = False  # what the journal held is known: until then nothing is decided
         self._torn = False  # the state is ahead of ``seq``: a turn is under way, or was broken off
         self._under_way: set[str] = set()  # attempts let go whose outcome is not journaled yet
         self._parking = False
@@ -148,6 +149,7 @@ class Daemon:
         self.state, self.seq, self._doubt = past.state, past.seq, past.doubt
         self._last_snapshot = self.seq
         self._watcher.resume(health.known(self.state.health))
+        self.replayed = True
 
     async def _start(self) -> None:
         if self.state.at is not None:

@@ -21,7 +21,7 @@ from consulguard.app.turns import Place, Replica, Turn, beside, first_of
 from consulguard.clock import Clock, SystemClock
 from consulguard.config import Loaded, units
 from consulguard.config.secrets import open_to_all
-from consulguard.errors import StoreFull, StoreUnavailable
+from consulguard.errors import StoreFull, StoreSilent, StoreUnavailable
 from consulguard.serve import Sights
 
 log = structlog.get_logger("consulguard.app")
@@ -99,26 +99,27 @@ async def _live(process: _Process, loaded: Loaded, place: Place) -> None:
         structlog.contextvars.bind_contextvars(unit=loaded.unit.told)
     async with contextlib.aclosing(Replica(loaded, clock, place)) as replica:
         while not asked.stop.is_set():
-            stood = asyncio.Event()
+            stood: Service | None = None
             try:
                 async with replica.turn(asked.stop, partial(_standby, loaded, process, place)) as turn:
                     if turn is not None:
                         mine = replace(turn, held=held, renewal=renewal)
                         leading = standing(loaded, clock, dead_man=process.dead_man, turn=mine)
-                        async with leading as service, replica.remembering(service.store, service.daemon.failing):
-                            stood.set()
+                        async with leading as stood, replica.remembering(stood.store, stood.daemon.failing):
                             await alarm.over()
-                            await _lead(service, turn, asked, once=once)
+                            await _lead(stood, turn, asked, once=once)
                 continue
             except StoreUnavailable as error:
                 if replica.was_lost:  # somebody else writes it now
                     continue
-                if not once and not stood.is_set() and replica.gives_way(error):
+                if stood is not None and isinstance(error, StoreSilent) and not stood.daemon.replayed:
+                    stood = None  # as if its opening had not been answered
+                if not once and stood is None and replica.gives_way(error):
                     continue
                 full = isinstance(error, StoreFull)
-                if once or not (stood.is_set() or (held and full)):
+                if once or (stood is None and not (held and full)):
                     raise
-                if stood.is_set():
+                if stood is not None:
                     await alarm.sound(error)
                 if not full:
                     raise

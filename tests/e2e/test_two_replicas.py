@@ -19,10 +19,15 @@ from tests.e2e.support.journal import Record
 from tests.e2e.support.pair import Pair
 from tests.e2e.support.receiver import Receiver, recorded
 from tests.e2e.support.shared import Journal
-from tests.support.chaos import BLACKHOLE, NONE, Chaos
+from tests.support.chaos import BLACKHOLE, GONE, NONE, Chaos, Fault
 from tests.support.postgresql import RealPostgres
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
+SNAPSHOTS = b"FROM snapshots"
+SILENT = {  # what is asked until then; who only reads along does not ask the first
+    "opened": (b"pg_is_in_recovery",),
+    "replayed": (b"pg_is_in_recovery", SNAPSHOTS, SNAPSHOTS),  # the chain is checked from the newest one on before
+}
 
 
 class Recorded(Pair):
@@ -123,17 +128,13 @@ async def test_a_clean_end_hands_over(pair: Recorded) -> None:
     assert pair.epochs() == sorted(set(pair.epochs()))
 
 
-async def test_a_journal_that_says_nothing_is_left_to_the_other(pair: Recorded, postgres: RealPostgres) -> None:
+@pytest.mark.parametrize("when", SILENT)
+async def test_a_journal_that_says_nothing_is_left_to_the_other(
+    pair: Recorded, postgres: RealPostgres, when: str
+) -> None:
     """Who has gained the lease and gets no answer from PostgreSQL does not keep it, nor end."""
     async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
-        silent = asyncio.Event()
-
-        def silent_at_the_take_over(chunk: bytes) -> None:
-            if b"pg_is_in_recovery" in chunk:  # who only reads along does not ask
-                way.set(BLACKHOLE)
-                silent.set()
-
-        way.heard = silent_at_the_take_over
+        silent = _silent(way, BLACKHOLE, SILENT[when])
         first, second = _through(pair, way), pair.make("b", pair.name)
         first.start()
         await pair.until("a gets no answer", silent.is_set)
@@ -149,6 +150,33 @@ async def test_a_journal_that_says_nothing_is_left_to_the_other(pair: Recorded, 
         await second.stop()
         await pair.until("a leads after all", lambda: len(pair.epochs()) == 2)
         assert len(pair.effects()) == 1
+
+
+async def test_a_journal_that_says_nothing_ends_the_only_replica(pair: Recorded, postgres: RealPostgres) -> None:
+    """Whoever starts it again would tell people each time, of what had not begun."""
+    del pair.sections["coordinate"]
+    async with Chaos(f"tcp://127.0.0.1:{postgres.port}") as way:
+        _silent(way, GONE, SILENT["replayed"])
+        only = _through(pair, way)
+        only.start()
+        assert await only.ended() == 74
+        assert "PostgreSQL has not answered" in only.output()
+        assert "the journal cannot be written" not in only.output()
+
+
+def _silent(way: Chaos, how: Fault, after: tuple[bytes, ...]) -> asyncio.Event:
+    """Set when all of it was heard, in this order: from then on nothing gets through."""
+    silent, left = asyncio.Event(), list(after)
+
+    def heard(chunk: bytes) -> None:
+        if left and left[0] in chunk:
+            del left[0]
+            if not left:
+                way.set(how)
+                silent.set()
+
+    way.heard = heard
+    return silent
 
 
 def _through(pair: Recorded, way: Chaos) -> Bot:
