@@ -25,6 +25,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+TO_THE_GROUP = (signal.SIGTERM, signal.SIGINT)  # who tells how others end must not be ended by these
+
 
 class Forked:
     """What ``subprocess.Popen`` would be for it, as far as it is needed."""
@@ -84,7 +86,11 @@ class Forked:
 @functools.cache
 def _server() -> subprocess.Popen[bytes]:
     clean = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}  # for what reads the environment as it is imported
-    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, env=clean)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_GROUP)  # what we start is born with it
+    try:
+        server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, env=clean)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     assert server.stdin is not None
     atexit.register(server.stdin.close)
     return server
@@ -135,6 +141,7 @@ def _be(order: dict[str, Any]) -> None:
     sys.stdin = os.fdopen(0, encoding="utf-8")  # what the last one has read ahead was orders
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_GROUP)
     sys.argv = ["consulguard", *order["argv"]]
     from consulguard.cli import main
 
