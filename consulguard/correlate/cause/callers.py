@@ -2,13 +2,13 @@
 
 For sources R (services taken to be broken) the log ratio of the evidence with and without them is
 
-    sum over r of  edges(r),   edges(v) = log sum_b w_b prod_c [1 - t b + t b order(c, v) exp(seen(c) + edges(c))]
+    sum over r of  edges(r),   edges(v) = sum over c of log [1 - t b + t b order(c, v) exp(seen(c) + edges(c))]
 
-over the callers c of v, t being the trust of the edge and b how strongly callers lean on v (one unknown for all
-callers of v, with weights w). ``seen`` is what the caller's own checks say. Each caller hangs on the nearest
-parent only (a shortest-path tree), so nothing is counted twice; where several are equally near, each gets an equal
-part of its log. After S. Kandula et al., "Shrink" (2005), and P. Bahl et al., "Sherlock" (2007): noisy-OR over
-shared risks, few causes at a time.
+over the callers c of v, t being the trust of the edge and b the chance that a caller fails with what it calls.
+``seen`` is what the caller's own checks say. Each caller hangs on one parent only, so nothing is counted twice: of
+those that the sources break before it, on the one that explains it best; where several explain it as well, each
+gets an equal part of its log. After S. Kandula et al., "Shrink" (2005), and P. Bahl et al., "Sherlock" (2007):
+noisy-OR over shared risks, few causes at a time.
 
 Services are numbered, and what no hypothesis changes (who calls whom, in which order they failed, what their
 checks say) is looked up once: a hypothesis costs its tree.
@@ -53,7 +53,6 @@ class Said(msgspec.Struct, eq=False, gc=False):
     edges: float  # if it is broken
     alone: float  # with it, if nothing it needs is broken
     falls: float  # how much likelier what it shows, and those above it, is if something it needs is broken
-    leans: float  # how strongly callers lean on it, as it looks
 
 
 _Above = Sequence[tuple[_Step, Said, int]]  # what each caller says, and how many explain it equally well
@@ -63,8 +62,7 @@ _Above = Sequence[tuple[_Step, Said, int]]  # what each caller says, and how man
 class Tree:
     parts: dict[int, float]  # of the sources' units that are gone
     order: list[int] = field(default_factory=list)  # parents before their callers
-    ways: dict[int, list[_Step]] = field(default_factory=dict)  # to a caller
-    hangs: dict[int, list[_Step]] = field(default_factory=dict)  # ... those on which it hangs
+    hangs: dict[int, list[_Step]] = field(default_factory=dict)  # by caller, the steps to it that explain it best
     above: dict[int, list[tuple[_Step, Said, int]]] = field(default_factory=dict)
     said: dict[int, Said] = field(default_factory=dict)
 
@@ -99,8 +97,6 @@ class Callers:
         self.further = self.w.second - self.noise  # log prior of one more fault
         self._made: dict[tuple[Any, ...], Said] = {}
         self._still: dict[int, list[tuple[float, int]]] = {}
-        self._leans = tuple(lean for lean, _ in self.w.leans)
-        self._weighted = tuple(log(weight) for _, weight in self.w.leans)
 
     def _link(self) -> None:
         number, above, trusts = self.number, self.above, self._trusts
@@ -153,7 +149,7 @@ class Callers:
     def grow(self, parts: dict[int, float]) -> Tree:
         """Level by level, a level being what costs the same."""
         tree, cost = Tree(parts), dict.fromkeys(parts, 0)
-        ways, hangs = tree.ways, tree.hangs
+        ways: dict[int, list[_Step]] = {}
         levels: dict[int, list[_Step]] = {}
         self._settle(tree, list(parts), 0, levels)
         while levels and (level := min(levels)) <= _FAR:
@@ -164,13 +160,19 @@ class Callers:
                     cost[caller] = level
                     fresh.append(caller)
                     ways[caller] = [step]
-                    hangs[caller] = [step]
                 elif cost[caller] > level - step.cost:  # its parent is nearer to the sources
                     ways[caller].append(step)
-                    if cost[caller] == level:
-                        hangs[caller].append(step)
             self._settle(tree, fresh, level, levels)
+        tree.hangs = {c: self._best(parts, steps) if len(steps) > 1 else steps for c, steps in ways.items()}
         return tree
+
+    def _best(self, parts: dict[int, float], ways: list[_Step]) -> list[_Step]:
+        worth = [step.trust * step.order * self._shows(parts, step.service) for step in ways]
+        best = max(worth) - _EVEN
+        return [way for way, x in zip(ways, worth, strict=True) if x >= best]
+
+    def _shows(self, parts: dict[int, float], n: int) -> float:
+        return 1.0 if n < self.failing or n in parts else _LOOKS_WELL
 
     def _settle(self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[_Step]]) -> None:
         tree.order += fresh
@@ -197,24 +199,7 @@ class Callers:
 
     def partly(self, tree: Tree, n: int, share: float) -> float:
         """What the callers of a source say if only this share of its units is broken."""
-        return self._edges(n, self.w.maimed * share, tree.above[n])[0]
-
-    def refine(self, tree: Tree) -> None:
-        """Hang each caller on the parent that explains it best, now that it shows how callers lean on each."""
-        moved = False
-        for caller, ways in tree.ways.items():
-            if len(ways) > 1:
-                worth = [step.trust * step.order * self._weight(tree, step.service) for step in ways]
-                best = max(worth) - _EVEN
-                hangs = [way for way, x in zip(ways, worth, strict=True) if x >= best]
-                moved = moved or hangs != tree.hangs[caller]
-                tree.hangs[caller] = hangs
-        if moved:
-            self._fill(tree)
-
-    def _weight(self, tree: Tree, parent: int) -> float:
-        shows = parent < self.failing or parent in tree.parts
-        return tree.said[parent].leans * (1.0 if shows else _LOOKS_WELL)
+        return self._edges(n, self.w.maimed * share, tree.above[n])
 
     # ---- what the callers say
 
@@ -233,34 +218,26 @@ class Callers:
                     above[step.service].append((step, found, of))
 
     def _say(self, n: int, part: float, above: _Above) -> Said:
-        edges, leans, well = self._edges(n, 1.0, above)
+        edges = self._edges(n, 1.0, above)
         if part < 1.0:
-            edges = self._maimed(edges, self._edges(n, self.w.maimed * part, above)[0], part)
+            edges = self._maimed(edges, self._edges(n, self.w.maimed * part, above), part)
+        well = sum([said.alone / of for _, said, of in above])
         # if nothing it needs is broken, it is at fault itself, or all are well
         alone = either(self.further + self.own[n] + edges, well)
         told = self.deps[n] + edges - alone
-        return Said(edges, alone, exp(told if told < _HIGH else _HIGH), leans)
+        return Said(edges, alone, exp(told if told < _HIGH else _HIGH))
 
     def _maimed(self, whole: float, some: float, part: float) -> float:
         """Of a service that has lost this part of its units: it fails as a whole, or as far as they are gone."""
         fails = self.w.fells * part
         return either(log(fails) + whole, log1p(-fails) + some)
 
-    def _edges(self, n: int, part: float, above: _Above) -> tuple[float, float, float]:
-        """What its callers say, how strongly they seem to lean on it, and what they say if it is well."""
-        weak, fair, strong = self._stands(n, part)
-        w, f, s = self._leans
-        well = 0.0
+    def _edges(self, n: int, part: float, above: _Above) -> float:
+        """What its callers say."""
+        found, leans = self._stands(n, part), self.w.leans * part
         for step, said, of in above:
-            gain = step.trust * part * (step.order * said.falls - 1)
-            well += said.alone / of
-            weak += log1p(w * gain) / of
-            fair += log1p(f * gain) / of
-            strong += log1p(s * gain) / of
-        high = max(weak, fair, strong)
-        weak, fair, strong = exp(weak - high), exp(fair - high), exp(strong - high)
-        total = weak + fair + strong
-        return well + high + log(total), (w * weak + f * fair + s * strong) / total, well
+            found += (said.alone + log1p(leans * step.trust * (step.order * said.falls - 1))) / of
+        return found
 
     def besides(self, tree: Tree) -> dict[int, float]:
         """The chance of each service above the sources that it is at fault as well, if these are."""
@@ -270,7 +247,7 @@ class Callers:
                 continue
             said, hangs, suffers = tree.said[n], tree.hangs[n], 0.0
             for step in hangs:
-                leans = step.trust * tree.said[step.service].leans
+                leans = step.trust * self.w.leans
                 falls = leans * step.order * said.falls
                 suffers = min(suffers + broken[step.service] * falls / (falls + 1 - leans) / len(hangs), 1.0)
             fault = exp(min(self.further + self.own[n] + said.edges - said.alone, 0.0))
@@ -278,19 +255,13 @@ class Callers:
             broken[n] = suffers + found[n]
         return found
 
-    def _stands(self, n: int, part: float) -> tuple[float, float, float]:
-        """What its callers that stand say, for each way to lean on it; the ways' own weights included."""
+    def _stands(self, n: int, part: float) -> float:
+        """What its callers that stand say."""
         calm = self._still.get(n)
         if calm is None:
             calm = self._still[n] = self._calm(n)
-        weak, fair, strong = self._weighted
-        w, f, s = self._leans
-        for trust, callers in calm:
-            loud = trust * part
-            weak += callers * log1p(-w * loud)
-            fair += callers * log1p(-f * loud)
-            strong += callers * log1p(-s * loud)
-        return weak, fair, strong
+        leans = self.w.leans * part
+        return sum([callers * log1p(-leans * trust) for trust, callers in calm])
 
     def _calm(self, n: int) -> list[tuple[float, int]]:
         """How many callers stand and have nothing failing above, by how surely each would show it if it leaned on

@@ -67,7 +67,4 @@ class Ground:
         parts = {s: here[s] / max(scene.layout.size(s), here[s], 1) for s in sorted(here)}
         tree = self.callers.explain(parts)
         score = told + sum(tree.edges(number[s]) for s in parts)
-        if score > best - 2 * HOPELESS:
-            self.callers.refine(tree)
-            score = told + sum(tree.edges(number[s]) for s in parts)
         return Story((place,), score, tree.touches(), tree)

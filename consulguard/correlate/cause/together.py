@@ -12,7 +12,6 @@ from consulguard.correlate.cause.trail import either
 _FIRSTS, _SECONDS = 5, 12  # of pairs
 _JOINT = 8  # pairs judged jointly
 _VISITS = 400  # of services in trees of callers, alone
-_REFINED = 8
 _EVEN = 1e-9  # log
 _APART = 7.0  # log: a pair that even apart falls this short of the best is not judged
 HOPELESS = 12.0  # log: what falls this short of the best is not judged any further
@@ -40,10 +39,6 @@ class Together:
             spent += len(tree.order)
             if spent > _VISITS:
                 break
-        for service in sorted(self.scores, key=lambda s: (-self.scores[s], s))[:_REFINED]:
-            if self.scores[service] > best - HOPELESS:
-                self.callers.refine(self.trees[service])
-                self._keep(service, self.trees[service])
 
     def _keep(self, service: str, tree: Tree) -> None:
         self.trees[service] = tree
@@ -95,7 +90,7 @@ class Together:
                     joint[pair] = self._promise(first, second)
         spent = 0
         for pair in sorted(joint, key=lambda p: (-joint[p], p))[:_JOINT]:
-            story = self._pair(*pair, order[0], less)
+            story = self._pair(*pair)
             found.append(story)
             spent += story.touches.bit_count()
             if spent > _VISITS:
@@ -114,7 +109,7 @@ class Together:
         calls = 1.0 if scene.layout.lonely(victim) else self.w.unseen
         falls = calls * min(self.touches[cause].bit_count() / scene.layout.services, 1.0)
         told = self.callers.deps[n] + self.trees[victim].edges(n)
-        score = self.scores[cause] + told + log(falls * self.w.leans[-1][0])
+        score = self.scores[cause] + told + log(falls * self.w.leans)
         return Story((("service", cause),), score, self.touches[cause] | self.touches[victim])
 
     def _promise(self, a: str, b: str) -> float:
@@ -132,10 +127,7 @@ class Together:
         even = [s for s in order[: 2 * most] if self.scores[s] >= self.scores[order[most - 1]] - _EVEN]
         return even if len(even) < 2 * most else order[:most]
 
-    def _pair(self, a: str, b: str, best: str, less: float) -> Story:
+    def _pair(self, a: str, b: str) -> Story:
         tree = self.callers.explain({a: 1.0, b: 1.0})
-        score = self.prior + less + self._at_fault(tree, a) + self._at_fault(tree, b)
-        if score > self.scores[best] - HOPELESS:
-            self.callers.refine(tree)
-            score = self.prior + less + self._at_fault(tree, a) + self._at_fault(tree, b)
+        score = self.prior + self.callers.further + self._at_fault(tree, a) + self._at_fault(tree, b)
         return Story((("service", a), ("service", b)), score, tree.touches(), tree)
