@@ -16,7 +16,7 @@ checks say) is looked up once: a hypothesis costs its tree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, isnan, log, log1p, nan
 from typing import Any
@@ -29,7 +29,7 @@ from consulguard.correlate.cause.trail import either
 
 _TO_FAILING, _TO_STANDING, _TOO_EARLY = 3, 8, 5  # costs of a step in the tree
 _FAR = 45  # cost
-_MANY = 400  # services in one tree
+MANY = 400  # services in one tree
 _LEAST = 0.3  # a caller that failed well before what it leans on is not ruled out
 _SCALE_S = 11.0
 _HIGH = 300.0  # log
@@ -89,12 +89,14 @@ class Callers:
         self.above: list[list[int]] = [[] for _ in self.names]  # callers above which something fails, or that fail
         self.below: list[list[int]] = [[] for _ in self.names]
         self._trusts: list[list[float]] = [[] for _ in self.names]  # of the edges from these callers
+        self._firmest = [0.0] * len(self.names)  # trust of each one's calls to others
         self._link()
         self._steps: list[dict[int, list[_Step]] | None] = [None] * len(self.names)
         self.deps = [nan] * len(self.names)  # what is seen of each, if something it needs is broken; see ``look``
         self.own = [nan] * len(self.names)  # ... if it is at fault itself
         self.noise = self._noise()
         self.further = self.w.second - self.noise  # log prior of one more fault
+        self._leaning: dict[int, float] = {}
         self._made: dict[tuple[Any, ...], Said] = {}
         self._still: dict[int, list[tuple[float, int]]] = {}
 
@@ -106,6 +108,8 @@ class Callers:
                     self.below[n].append(there)
                     above[there].append(n)
                     trusts[there].append(edge.trust)
+                    if edge.trust > self._firmest[n]:
+                        self._firmest[n] = edge.trust
 
     def _noise(self) -> float:
         """How much less likely each fault is for what has come and gone by itself lately; log."""
@@ -135,14 +139,26 @@ class Callers:
         order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
         return _Step(service, caller, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
 
-    def can_say(self, bits: int, least: float) -> bool:
-        """Whether these services, as bits, would say as much if all of them were explained for certain."""
+    def can_say(self, bits: int, least: float, most: Callable[[int], float]) -> bool:
+        """Whether these services, as bits, would say as much, each of them as much as it can."""
         while bits and least > 0:
             high = bits.bit_length() - 1
-            own = self.further + self.look(high)
-            least -= max(self.deps[high], own, 0.0)
+            least -= most(high)
             bits ^= 1 << high
         return least <= 0
+
+    def certain(self, n: int) -> float:
+        """What a failing service says if it is explained for certain."""
+        own = self.look(n) + self.further
+        return max(self.deps[n], own, 0.0)
+
+    def leaning(self, n: int) -> float:
+        """What a failing service adds to a tree at most, leaning on what it calls as strongly as any."""
+        if (found := self._leaning.get(n)) is None:
+            alone = 1 + exp(min(self.look(n) + self.further, _HIGH))
+            leans = self._firmest[n] * self.w.leans
+            found = self._leaning[n] = log(max(alone, (1 - leans) * alone + leans * exp(min(self.deps[n], _HIGH))))
+        return found
 
     # ---- the tree
 
@@ -176,7 +192,7 @@ class Callers:
 
     def _settle(self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[_Step]]) -> None:
         tree.order += fresh
-        if len(tree.order) >= _MANY:
+        if len(tree.order) >= MANY:
             return
         for n in fresh:
             if (steps := self._steps[n]) is None:

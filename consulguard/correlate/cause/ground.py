@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import exp, log
 
-from consulguard.correlate.cause.callers import Callers
+from consulguard.correlate.cause.callers import MANY, Callers
 from consulguard.correlate.cause.stories import Entity, Story
 from consulguard.correlate.cause.together import HOPELESS
 
@@ -57,10 +57,7 @@ class Ground:
             for service, units in scene.layout.units(node).items():
                 if service in number:
                     here[service] = here.get(service, 0) + units
-        bits = 0
-        for service in here:
-            bits |= self.reached[number[service]]
-        if not self.callers.can_say(bits, best - HOPELESS - told):
+        if not self._can_score(here, best - 2 * HOPELESS - told):
             return None
         if not here:
             return Story((place,), told)
@@ -68,3 +65,13 @@ class Ground:
         tree = self.callers.explain(parts)
         score = told + sum(tree.edges(number[s]) for s in parts)
         return Story((place,), score, tree.touches(), tree)
+
+    def _can_score(self, here: Iterable[str], least: float) -> bool:
+        """Whether the callers of these services can say as much."""
+        sources = [self.callers.number[service] for service in here]
+        bits = own = 0
+        if len(sources) < MANY:  # else their tree is full
+            for n in sources:
+                bits |= self.reached[n]
+                own |= 1 << n
+        return self.callers.can_say(bits & ~own, least, self.callers.leaning)

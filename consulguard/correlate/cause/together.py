@@ -58,7 +58,8 @@ class Together:
     def _can_reach(self, service: str, score: float) -> bool:
         """Whether it could score so much if all that fails above it were explained for certain."""
         least = score - self.prior - max(self.itself[service], 0.0)
-        return self.callers.can_say(self.reached[self.callers.number[service]], least)
+        callers = self.callers
+        return callers.can_say(self.reached[callers.number[service]], least, callers.certain)
 
     def alone(self) -> list[Story]:
         return [
