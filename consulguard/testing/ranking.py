@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from consulguard.correlate import Graph, Suspect, Trail, suspects
@@ -100,6 +101,7 @@ def trails_of(topology: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
     return list(found.values())
 
 
+@lru_cache(maxsize=4_096)
 def _level(check: str, status: str) -> int:
     """Of the status; a maintenance check is planned work, as the watcher has it."""
     level = _LEVEL[status]

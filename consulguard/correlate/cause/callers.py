@@ -215,23 +215,29 @@ class Callers:
 
     def partly(self, tree: Tree, n: int, share: float) -> float:
         """What the callers of a source say if only this share of its units is broken."""
-        return self._edges(n, self.w.maimed * share, tree.above[n])
+        return self._edges(n, self.w.maimed * share, tree.above.get(n, ()))
 
     # ---- what the callers say
 
     def _fill(self, tree: Tree) -> None:
-        parts, hangs, said, made = tree.parts, tree.hangs, tree.said, self._made
-        above = tree.above = {n: [] for n in tree.order}
-        for n in reversed(tree.order):
-            part = parts.get(n, 1.0)
-            key = (n, part, *above[n])
-            if (found := made.get(key)) is None:
-                found = made[key] = self._say(n, part, above[n])
-            said[n] = found
-            if n in hangs:
-                of = len(hangs[n])
-                for step in hangs[n]:
+        hangs, said, above = tree.hangs, tree.said, tree.above
+        sources = len(tree.parts)
+        for n in reversed(tree.order[sources:]):
+            found = said[n] = self._said(n, 1.0, above.get(n, ()))
+            of = len(hangs[n])
+            for step in hangs[n]:
+                if step.service in above:
                     above[step.service].append((step, found, of))
+                else:
+                    above[step.service] = [(step, found, of)]
+        for n, part in tree.parts.items():
+            said[n] = self._said(n, part, above.get(n, ()))
+
+    def _said(self, n: int, part: float, above: _Above) -> Said:
+        key = (n, part, *above)
+        if (found := self._made.get(key)) is None:
+            found = self._made[key] = self._say(n, part, above)
+        return found
 
     def _say(self, n: int, part: float, above: _Above) -> Said:
         edges = self._edges(n, 1.0, above)

@@ -231,9 +231,6 @@ class Usual(NamedTuple):
     eases: float = 0.0  # how often, per second
 
 
-_UNUSUAL = Usual()
-
-
 def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]], now: float) -> dict[str, Usual]:
     told: dict[str, list[Sign]] = {}
     for checks in signs.values():
@@ -261,26 +258,18 @@ def _strain(sign: Sign, usual: Usual, now: float) -> float:
 def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:
     """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
     own = deps = 0.0
-    telling: list[Sign] = []
-    seen: list[Sign] = []
-    strained: list[float] = []
-    for check, sign in told:
-        if sign.ratio is None:
-            continue
-        telling.append(sign)
-        if _of_resources(check):
-            strained.append(_strain(sign, usual.get(check, _UNUSUAL), now))
-        else:
-            seen.append(sign)
+    telling = [(check, sign) for check, sign in told if sign.ratio is not None]
+    seen = [sign for check, sign in telling if not _of_resources(check)]
     if seen:
         best = min(max([s.ratio or 0.0 for s in seen]), w.bound)
         own = deps = best + (w.several if len(seen) > 1 and best > 0 else 0.0)
-    if strained:
+    if len(seen) < len(telling):
+        strained = [_strain(s, usual.get(c, Usual()), now) for c, s in telling if _of_resources(c)]
         best = min(max(strained), w.bound)
         # a strained thing need not fail outside, and a failing one need not be strained
         own = log(w.outside * exp(own) + 1 - w.outside) + log(w.strains * exp(best) + 1 - w.strains)
         deps += log(1 - w.strained + w.strained * exp(min(best, 4.0)))
-    bad = [s.onset for s in telling if s.bad]
-    onset = min(bad or [s.onset for s in telling], default=0.0)
+    bad = [s.onset for _, s in telling if s.bad]
+    onset = min(bad or [s.onset for _, s in telling], default=0.0)
     blips = max([s.blips for s in seen], key=len, default=())
     return Unit(node, own, deps, onset, bool(bad), blips)

@@ -38,8 +38,10 @@ class Sets:
         self.y = y
         kept = _kept(y, touches)
         self.every = sum([1 << n for n in kept])
+        bits = [(1 << k, touches[k]) for k in kept]
         self.common = [
-            sum([1 << k for k in kept if k == n or mine & touches[k]]) for n, mine in enumerate(touches)
+            sum([bit for bit, others in bits if mine & others]) | self.every & 1 << n
+            for n, mine in enumerate(touches)
         ]
         self._known: dict[int, float] = {0: 0.0}
 

@@ -41,6 +41,8 @@ class Reader:
         self.fresh = now - w.fresh_s
         self._flapper, self._turn = log(w.flapper / w.fresh_s), log(w.flap_s)
         self._fault, self._blip = log(w.fault_rate), log(w.noise_rate)
+        self._hard, self._calm = (w.hard, w.hard_s, w.soft_s), (w.calm, w.calm_s, w.lucky_s)
+        self._stuck = *w.blip_s, w.stuck, w.stuck_s
 
     def read(self, flips: Sequence[Flip]) -> Sign | None:
         """The sign of one check; None when it has always passed, but for planned work."""
@@ -70,7 +72,7 @@ class Reader:
             d = 0.1 if d < 0.1 else _LONG if d > _LONG else d
             if n % 2:
                 well -= w.noise_rate * d
-                broken += _lasts(d, over, w.calm, w.calm_s, w.lucky_s)
+                broken += _lasts(d, over, self._calm)
             else:
                 if start >= self.fresh:  # before, it was well, or a flapper, and would have passed on
                     found = (either(well, flapping + self._turn) if n else 0.0) - broken
@@ -78,19 +80,19 @@ class Reader:
                         best, onset = found, start
                     blips.append((start, start + d, not over))
                 well += self._blip + self._brief(d, over)
-                broken += _lasts(d, over, w.hard, w.hard_s, w.soft_s)
+                broken += _lasts(d, over, self._hard)
             flapping -= d / w.flap_s + (self._turn if over else 0.0)
         return best + self._fault + broken - either(well, flapping), onset, blips
 
     def _brief(self, d: float, over: bool) -> float:
         """Of a thing that is well, whose blip lasts this long, or whose recovery was not told."""
-        w, (low, high) = self.w, self.w.blip_s
-        stuck = w.stuck * exp(-d / w.stuck_s)
+        low, high, stuck, stuck_s = self._stuck
+        untold = stuck * exp(-d / stuck_s)
         if over:
             brief = 1 / (high - low) if low <= d <= high else 0.3 / high if d < low else 0.0
-            return log((1 - w.stuck) * brief + stuck / w.stuck_s)
-        brief = 1.0 if d <= low else max(0.0, (high - d) / (high - low))
-        return log((1 - w.stuck) * brief + stuck)
+            return log((1 - stuck) * brief + untold / stuck_s)
+        brief = 1.0 if d <= low else (high - d) / (high - low) if d < high else 0.0
+        return log((1 - stuck) * brief + untold)
 
 
 def _turns(flips: Sequence[Flip], since: float) -> tuple[list[float], int, int]:
@@ -110,8 +112,9 @@ def _turns(flips: Sequence[Flip], since: float) -> tuple[list[float], int, int]:
     return turns, worst, eased
 
 
-def _lasts(d: float, over: bool, share: float, long: float, short: float) -> float:
-    """Of a broken thing, whose phases last ``short``, a ``share`` of them ``long``."""
+def _lasts(d: float, over: bool, phases: tuple[float, float, float]) -> float:
+    """Of a broken thing, a share of whose phases is long."""
+    share, long, short = phases
     some, others = (1 - share) * exp(-d / short), share * exp(-d / long)
     return log(some / short + others / long if over else some + others)
 
