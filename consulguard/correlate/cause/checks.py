@@ -70,8 +70,8 @@ class Checks:
 
     def _living(self, service: str) -> list[Unit]:
         """Its units with signs, as far as a living node may say so."""
-        units, dead = self.scene.units.get(service), self.scene.dead
-        return [u for u in units if u.node not in dead] if units else []
+        units, dead = self.scene.units.get(service, []), self.scene.dead
+        return [u for u in units if u.node not in dead] if dead else units
 
     def _units(self, service: str, ratios: list[float], since: float) -> tuple[float, float]:
         """The ratio of what all its units say together, and the mean of their ratios, which come as logs."""

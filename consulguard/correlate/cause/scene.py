@@ -112,7 +112,10 @@ class Scene:
                 if sign.ratio is not None:
                     self._put_node(node, check, sign, sign.ratio)
             return
-        self.gone += any(s.blips for _, s in told) and not any(s.bad for _, s in told)
+        blips = bad = False
+        for _, sign in told:
+            blips, bad = blips or bool(sign.blips), bad or sign.bad
+        self.gone += blips and not bad
         unit = _unit(node, told, usual, self.now, self.w)
         self.units.setdefault(service, []).append(unit)
         if node:
@@ -174,7 +177,8 @@ class Scene:
 
     def changed(self, service: str) -> bool:
         """Whether it was changed shortly before it failed, if it did."""
-        told = self._changes.get(service, ())
+        if not (told := self._changes.get(service)):
+            return False
         moment = self.since(service)
         return any(moment - self.w.changed_s <= c.at <= moment + self.w.early_s for c in told)
 
