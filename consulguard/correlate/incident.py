@@ -237,7 +237,10 @@ class _Turn:
 
     def _unexplained(self, old: Incident) -> None:
         if (heir := self._heir(old)) is not None:
-            self._close(msgspec.structs.replace(old, state=IncidentState.MERGED, merged_into=heir))
+            merged = msgspec.structs.replace(
+                old, state=IncidentState.MERGED, merged_into=heir, kept_by="", kept_why=""
+            )
+            self._close(merged)
             return
         covered = self.book.covers.get(old.id, [])
         states = {self.troubles[thing].state for thing in covered if thing in self.troubles}

@@ -177,6 +177,18 @@ def test_a_person_keeps_open_what_does_not_fail():
     assert story.one.state is RESOLVED
 
 
+def test_what_a_person_keeps_open_is_kept_no_more_when_another_incident_takes_it_over():
+    story, caller = failing(), bad(inst("b", number=2))
+    (kept,) = story.book.incidents
+    story.now(5)
+    story.now(40)
+    story.now(41, [caller])
+    reopen(story.book, story.book.incidents[kept], ("bob", "look again"), POLICY, at(42))
+    story.now(43, [caller, C1, C2])
+    merged = story.book.incidents[kept]
+    assert (merged.state, merged.kept_by, merged.kept_why) == (IncidentState.MERGED, "", "")
+
+
 def test_what_is_long_over_or_still_open_is_not_reopened():
     story = failing()
     assert story.reopen(1).incident is None
