@@ -7,46 +7,36 @@ follows the last within ``step_s``. The odds of the second story multiply what s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from consulguard.correlate.cause.weights import Weights
 
-
-class Blip(NamedTuple):
-    start: float
-    end: float
-    unit: int
-    open: bool
+_Blip = tuple[float, float, int, bool]  # start, end, unit, not over yet
 
 
 def odds(blips: Sequence[Sequence[tuple[float, float, bool]]], w: Weights) -> float:
     """``blips``: by unit, the bad phases as (start, end, not over yet). 0 where nothing looks like a restart."""
-    flat = sorted(Blip(a, b, n, o) for n, phases in enumerate(blips) for a, b, o in phases)
-    best = 0.0
-    for first in range(len(flat)):
-        best = max(best, _chain(flat, first, w))
-    return w.rolling * best
-
-
-def _chain(flat: Sequence[Blip], first: int, w: Weights) -> float:
-    """How much likelier a restart that begins here makes what follows."""
-    last, done, gain = flat[first], {flat[first].unit}, 1.0
-    if not _brief(last, w):
+    flat = sorted([(a, b, n, o) for n, phases in enumerate(blips) for a, b, o in phases])
+    brief = [_brief(blip, w) for blip in flat]
+    if sum(brief) < 2:
         return 0.0
-    links = 0
-    for blip in flat[first + 1 :]:
-        wait = blip.start - last.end
-        if blip.unit in done or wait > w.step_s:
+    return w.rolling * max([_chain(flat[n:], brief[n:], w) for n in range(len(flat)) if brief[n]])
+
+
+def _chain(flat: Sequence[_Blip], brief: Sequence[bool], w: Weights) -> float:
+    """How much likelier a restart that begins with the first makes what follows."""
+    _, until, first, _ = flat[0]
+    done, gain = {first}, 1.0
+    for n in range(1, len(flat)):
+        start, end, unit, _ = flat[n]
+        wait = start - until
+        if unit in done or wait > w.step_s or wait < -w.overlap_s or not brief[n]:
             break
-        if wait < -w.overlap_s or not _brief(blip, w):
-            return gain if links else 0.0
         gain *= 1 / (w.noise_rate * (w.step_s + w.overlap_s))
-        links += 1
-        last = blip
-        done.add(blip.unit)
-    return gain if links else 0.0
+        until = end
+        done.add(unit)
+    return gain if len(done) > 1 else 0.0
 
 
-def _brief(blip: Blip, w: Weights) -> bool:
-    length = blip.end - blip.start
-    return length <= w.restart_s and (blip.open or length >= 5.0)
+def _brief(blip: _Blip, w: Weights) -> bool:
+    start, end, _, still = blip
+    return end - start <= w.restart_s and (still or end - start >= 5.0)
