@@ -24,10 +24,11 @@ class Unclaimed:
                 self._of.setdefault(key, []).append(n)
 
     def within(self, covered: set[str]) -> list[int]:
-        """Those that cover nothing but what is in ``covered``, in their order."""
-        near = {n for key in covered for n in self._of.get(key, ())}
-        near.update(self._bare)
-        return [n for n in sorted(near - self._claimed) if covered.issuperset(self.things[n])]
+        """Those that cover only what is in ``covered``, in their order; none where one covers more as well."""
+        near = {n for key in covered for n in self._of.get(key, ())} - self._claimed
+        if not all(covered.issuperset(self.things[n]) for n in near):
+            return []
+        return sorted(near.union(self._bare) - self._claimed)
 
     def known(self, shelved: set[str], failing: Container[str]) -> list[int]:
         """Those of which nothing fails but what is in ``shelved``, in their order."""

@@ -10,7 +10,7 @@ from consulguard.policy import CorrelatePolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.correlate.world import at, bad, inst, service, troubles
+from tests.core.correlate.world import at, bad, inst, node, place, service, troubles
 
 INFER = CorrelatePolicy(infer=True)
 CHAIN: list[Fact] = [
@@ -88,3 +88,19 @@ def test_a_change_of_mind_is_told_once() -> None:
     assert len({(i.root, i.root_since) for i in named}) == 1
     failing = troubles(*(bad(unit, seconds) for seconds, unit, _ in looks))
     assert update(book, failing, at(31), INFER) == []
+
+
+def test_an_incident_that_fails_elsewhere_as_well_does_not_only_shrink() -> None:
+    """What is left of a zone's trouble goes on as that, and what fails beyond it is told apart, each once."""
+    sick = [bad(inst("db", "w1", 1)), bad(node("w2"))]
+    book = known(
+        *(place(name, zone) for name, zone in (("w1", "west"), ("w2", "west"), ("e1", "east"))),
+        service("db", nodes=("w1", "w2", "e1", "x1")),
+        service("web", nodes=("x1", "w2")),
+        *(service(name, nodes=("x1",)) for name in ("mail", "list", "cart")),
+    )
+    update(book, troubles(*sick), at(0), CorrelatePolicy())
+    assert [i.root.kind for i in book.incidents.values()] == ["zone"]
+    told = update(book, troubles(*sick, bad(inst("db", "e1", 3))), at(25), CorrelatePolicy())
+    assert {(i.root.name, i.version) for i in told} == {("w2", 2), ("db", 1)}
+    assert book.abating == {}
