@@ -38,8 +38,10 @@ def manner_of(fact: ServiceFact | None) -> Manner:
     """As the service's meta declares it, else as Consul tells it of the instances that were read."""
     if fact is None:
         return USUAL
-    declared = _DURATION.fullmatch(own_meta(fact.meta, "check-interval") or "")
     told = [i.interval_s for i in fact.instances or () if i.interval_s]
+    if not (told or fact.meta):
+        return USUAL
+    declared = _DURATION.fullmatch(own_meta(fact.meta, "check-interval") or "")
     looks = int(declared[1]) * _UNIT_S[declared[2]] if declared is not None else min(told, default=0.0)
     failures = own_meta(fact.meta, "failures-before-critical") or ""
     needed = min(int(failures[:9]), _FAILURES_MAX) if failures.isascii() and failures.isdigit() else 1
