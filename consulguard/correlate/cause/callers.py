@@ -45,6 +45,7 @@ class _Step(msgspec.Struct, eq=False, gc=False):
     trust: float
     cost: int
     order: float
+    worth: float  # how well it explains the caller, beside other steps to it
 
 
 class Said(msgspec.Struct, eq=False, gc=False):
@@ -133,11 +134,13 @@ class Callers:
 
     def _step(self, service: int, caller: int, trust: float, since: float) -> _Step:
         self.look(caller)
-        if caller >= self.failing:
-            return _Step(service, caller, trust, _TO_STANDING, 1.0)
-        early = (self.scene.onset[self.names[caller]] - since + self.w.early_s) / _SCALE_S
-        order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
-        return _Step(service, caller, trust, _TO_FAILING + _TOO_EARLY * (early < 0), order)
+        cost, order = _TO_STANDING, 1.0
+        if caller < self.failing:
+            early = (self.scene.onset[self.names[caller]] - since + self.w.early_s) / _SCALE_S
+            order = max(_LEAST, 1 / (1 + exp(-early))) if early > -30 else _LEAST
+            cost = _TO_FAILING + _TOO_EARLY * (early < 0)
+        worth = trust * order * (1.0 if service < self.failing else _LOOKS_WELL)
+        return _Step(service, caller, trust, cost, order, worth)
 
     def can_say(self, bits: int, least: float, most: Callable[[int], float]) -> bool:
         """Whether these services, as bits, would say as much, each of them as much as it can."""
@@ -165,30 +168,27 @@ class Callers:
     def grow(self, parts: dict[int, float]) -> Tree:
         """Level by level, a level being what costs the same."""
         tree, cost = Tree(parts), dict.fromkeys(parts, 0)
-        ways: dict[int, list[_Step]] = {}
+        hangs = tree.hangs
+        best: dict[int, float] = {}
         levels: dict[int, list[_Step]] = {}
         self._settle(tree, list(parts), 0, levels)
         while levels and (level := min(levels)) <= _FAR:
             fresh = []
             for step in levels.pop(level):
                 caller = step.caller
+                worth = step.trust * step.order if step.service in parts else step.worth
                 if caller not in cost:
                     cost[caller] = level
                     fresh.append(caller)
-                    ways[caller] = [step]
-                elif cost[caller] > level - step.cost:  # its parent is nearer to the sources
-                    ways[caller].append(step)
+                elif cost[caller] <= level - step.cost or worth < best[caller] - _EVEN:
+                    continue  # it is nearer to the sources than its parent, or is explained better
+                elif worth <= best[caller] + _EVEN:
+                    hangs[caller].append(step)
+                    continue
+                best[caller] = worth
+                hangs[caller] = [step]
             self._settle(tree, fresh, level, levels)
-        tree.hangs = {c: self._best(parts, steps) if len(steps) > 1 else steps for c, steps in ways.items()}
         return tree
-
-    def _best(self, parts: dict[int, float], ways: list[_Step]) -> list[_Step]:
-        worth = [step.trust * step.order * self._shows(parts, step.service) for step in ways]
-        best = max(worth) - _EVEN
-        return [way for way, x in zip(ways, worth, strict=True) if x >= best]
-
-    def _shows(self, parts: dict[int, float], n: int) -> float:
-        return 1.0 if n < self.failing or n in parts else _LOOKS_WELL
 
     def _settle(self, tree: Tree, fresh: list[int], level: int, levels: dict[int, list[_Step]]) -> None:
         tree.order += fresh
