@@ -73,10 +73,15 @@ class Sets:
 
     def _sum(self, heap: int) -> float:
         if (found := self._known.get(heap)) is None:
-            n = max(_bits(heap), key=lambda k: ((self.common[k] & heap).bit_count(), self.y[k]))
-            found = self._known[heap] = either(
-                self._total(heap & ~(1 << n)), self.y[n] + self._total(heap & ~self.common[n])
-            )
+            here = _bits(heap)
+            if alone := [n for n in here if not heap & ~self.common[n]]:  # beside these no other is true
+                found = self._total(heap & ~sum([1 << n for n in alone]))
+                for n in alone:
+                    found = either(found, self.y[n])
+            else:
+                n = max(here, key=lambda k: ((self.common[k] & heap).bit_count(), self.y[k]))
+                found = either(self._total(heap & ~(1 << n)), self.y[n] + self._total(heap & ~self.common[n]))
+            self._known[heap] = found
         return found
 
 
