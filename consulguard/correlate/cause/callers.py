@@ -88,7 +88,6 @@ class Callers:
         self.number = {name: n for n, name in enumerate(self.names)}
         self.failing = len(scene.onset)  # the first of the names
         self.above: list[list[int]] = [[] for _ in self.names]  # callers above which something fails, or that fail
-        self.below: list[list[int]] = [[] for _ in self.names]
         self._trusts: list[list[float]] = [[] for _ in self.names]  # of the edges from these callers
         self._firmest = [0.0] * len(self.names)  # trust of each one's calls to others
         self._link()
@@ -106,11 +105,15 @@ class Callers:
         for n, name in enumerate(self.names):
             for callee, edge in self.scene.graph.callees(name).items():
                 if (there := number.get(callee)) is not None:
-                    self.below[n].append(there)
                     above[there].append(n)
                     trusts[there].append(edge.trust)
                     if edge.trust > self._firmest[n]:
                         self._firmest[n] = edge.trust
+
+    def below(self, n: int) -> list[int]:
+        """Whom the service calls."""
+        callees = self.scene.graph.callees(self.names[n])
+        return [self.number[callee] for callee in callees if callee in self.number]
 
     def _noise(self) -> float:
         """How much less likely each fault is for what has come and gone by itself lately; log."""

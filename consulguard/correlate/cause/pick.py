@@ -18,7 +18,7 @@ _PASSES = 12  # of the mesh, until everybody knows who fails above; what is fart
 
 def reach(callers: Callers) -> list[int]:
     """By service, as bits: the failing ones among itself and what calls it, over any number of calls."""
-    above, below = callers.above, callers.below
+    above = callers.above
     found = [1 << n if n < callers.failing else 0 for n in range(len(callers.names))]
     stale: Iterable[int] = range(len(found))
     for _ in range(_PASSES):
@@ -32,7 +32,7 @@ def reach(callers: Callers) -> list[int]:
                 grown.append(n)
         if not grown:
             break
-        stale = sorted({callee for n in grown for callee in below[n]})
+        stale = sorted({callee for n in grown for callee in callers.below(n)})
     return found
 
 
