@@ -20,6 +20,7 @@ def reach(callers: Callers) -> list[int]:
     """By service, as bits: the failing ones among itself and what calls it, over any number of calls."""
     above = callers.above
     found = [1 << n if n < callers.failing else 0 for n in range(len(callers.names))]
+    below: dict[int, list[int]] = {}
     stale: Iterable[int] = range(len(found))
     for _ in range(_PASSES):
         grown = []
@@ -30,9 +31,11 @@ def reach(callers: Callers) -> list[int]:
             if bits != found[n]:
                 found[n] = bits
                 grown.append(n)
+                if n not in below:
+                    below[n] = callers.below(n)
         if not grown:
             break
-        stale = sorted({callee for n in grown for callee in callers.below(n)})
+        stale = sorted({callee for n in grown for callee in below[n]})
     return found
 
 
