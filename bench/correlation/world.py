@@ -15,6 +15,21 @@ from bench.correlation.meshes import LARGE, calls_of
 MISSING, FALSE = 0.05, 0.05  # of the edges that are shown
 UNCHECKED = 0.1  # of the services
 ZONES = 3
+STRENGTHS = ((0.5, 0.8, 1.0), (0.3, 0.35, 0.8), (0.2, 0.02, 0.3))  # of calls: how many, from, to
+DELAY_S = (0.5, 15.0)
+SIGHTS = {  # of checks: the chance that they see a fault of the service itself, and that it suffers from another
+    "http": (0.95, 0.85),  # asks a page that needs everything
+    "health": (0.8, 0.3),  # ... that needs little
+    "tcp": (0.5, 0.05),  # only knocks
+    "grpc": (0.9, 0.5),
+    "ttl": (0.6, 0.2),
+}
+OFTEN = {"http": 0.45, "health": 0.15, "tcp": 0.15, "grpc": 0.15, "ttl": 0.1}
+SECOND = 0.25  # services with a second check
+EVERY_S = (5.0, 10.0, 10.0, 15.0, 30.0)
+BEAT_S, TTL_S = 10.0, 30.0  # of a TTL check
+IN_A_ROW = (0, 0, 1, 2)  # failures before critical, and successes before passing
+NOISE_S = (3_600.0, 40_000.0)  # between blips of a healthy check
 VARIANTS = 4  # physics and placings of one small mesh; a large one has one
 
 
@@ -57,7 +72,7 @@ def world(mesh: str, variant: int, seed: int) -> World:
     calls = calls_of(mesh)
     services = list(calls)
     true = [(caller, callee) for caller, callees in calls.items() for callee in callees]
-    checks = {s: [] if dice.random() < UNCHECKED else _checks(dice) for s in services}
+    checks = {s: [] if dice.random() < UNCHECKED else some_checks(dice) for s in services}
     large = mesh in LARGE
     topology = {
         "services": services,
@@ -65,14 +80,16 @@ def world(mesh: str, variant: int, seed: int) -> World:
         "unchecked": [s for s in services if not checks[s]],
         **_placed(dice, services, large),
     }
-    made = World(
-        id=f"{mesh}.{variant}",
-        topology=topology,
-        edges={edge: _edge(dice) for edge in true},
-        checks=checks,
-        noise_rate=1 / 86_400 if large else 1 / dice.uniform(3_600, 40_000),
-    )
-    for caller, callee in true:
+    edges = {call: some_edge(dice) for call in true}
+    noise_rate = 1 / 86_400 if large else some_rate(dice)
+    return built(f"{mesh}.{variant}", topology, edges, checks, noise_rate)
+
+
+def built(
+    id: str, topology: dict[str, Any], edges: dict[tuple[str, str], Edge], checks: dict[str, list[Check]], rate: float
+) -> World:
+    made = World(id, topology, edges, checks, rate)
+    for caller, callee in edges:
         made.callers.setdefault(callee, []).append(caller)
     for instance, service in topology["instances"].items():
         made.units.setdefault(service, []).append(instance)
@@ -80,16 +97,18 @@ def world(mesh: str, variant: int, seed: int) -> World:
     return made
 
 
-def _edge(dice: random.Random) -> Edge:
+def some_rate(dice: random.Random) -> float:
+    return 1 / dice.uniform(*NOISE_S)
+
+
+def some_edge(dice: random.Random) -> Edge:
     """Half of the calls cannot be done without, some partly, some are cached or made aside."""
     kind = dice.random()
-    if kind < 0.5:
-        strength = dice.uniform(0.8, 1.0)
-    elif kind < 0.8:
-        strength = dice.uniform(0.35, 0.8)
-    else:
-        strength = dice.uniform(0.02, 0.3)
-    return Edge(strength, dice.uniform(0.5, 15.0))
+    for share, low, high in STRENGTHS:
+        if kind < share:
+            break
+        kind -= share
+    return Edge(dice.uniform(low, high), dice.uniform(*DELAY_S))
 
 
 def _shown(dice: random.Random, services: list[str], true: list[tuple[str, str]]) -> list[list[str]]:
@@ -116,30 +135,29 @@ def _placed(dice: random.Random, services: list[str], large: bool) -> dict[str, 
     return {"instances": instances, "nodes": where, "zones": zones}
 
 
-def _checks(dice: random.Random) -> list[Check]:
-    found = [_check(dice, dice.choices(("http", "health", "tcp", "grpc", "ttl"), (45, 15, 15, 15, 10))[0])]
-    if dice.random() < 0.25:
-        found.append(_check(dice, "tcp" if found[0].name != "tcp" else "http"))
+def some_checks(dice: random.Random) -> list[Check]:
+    found = [_check(dice, dice.choices(list(OFTEN), list(OFTEN.values()))[0])]
+    if dice.random() < SECOND:
+        found.append(_check(dice, second(found[0].name)))
     return found
 
 
+def second(name: str) -> str:
+    """What is beside a check of this name, where anything is."""
+    return "tcp" if name != "tcp" else "http"
+
+
 def _check(dice: random.Random, name: str) -> Check:
-    """``http`` asks a page that needs everything, ``health`` one that needs little, ``tcp`` only knocks."""
-    own, deps = {
-        "http": (0.95, 0.85),
-        "health": (0.8, 0.3),
-        "tcp": (0.5, 0.05),
-        "grpc": (0.9, 0.5),
-        "ttl": (0.6, 0.2),
-    }[name]
-    every = 10.0 if name == "ttl" else dice.choice((5.0, 10.0, 10.0, 15.0, 30.0))
+    own, deps = SIGHTS[name]
+    ttl = name == "ttl"
+    every = BEAT_S if ttl else dice.choice(EVERY_S)
     return Check(
         name=name,
         every_s=every,
-        failures_before_critical=0 if name == "ttl" else dice.choice((0, 0, 1, 2)),
-        success_before_passing=0 if name == "ttl" else dice.choice((0, 0, 1, 2)),
+        failures_before_critical=0 if ttl else dice.choice(IN_A_ROW),
+        success_before_passing=0 if ttl else dice.choice(IN_A_ROW),
         own=own,
         deps=deps,
         soft=name == "health" and dice.random() < 0.4,
-        ttl_s=30.0 if name == "ttl" else 0.0,
+        ttl_s=TTL_S if ttl else 0.0,
     )

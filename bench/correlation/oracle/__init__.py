@@ -5,6 +5,6 @@ each check behaves and what it sees, how often each kind of fault and noise is d
 It has no number of its own but how finely it looks and how often it draws.
 """
 
-from bench.correlation.oracle.ask import LARGEST, oracle
+from bench.correlation.oracle.ask import LARGEST, onlooker, oracle
 
-__all__ = ["LARGEST", "oracle"]
+__all__ = ["LARGEST", "onlooker", "oracle"]

@@ -8,6 +8,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from bench.correlation.faults import AROUND, DEAD, KINDS, PARTIAL, ZONE_HIT
+from bench.correlation.oracle.belief import UNCHECKED, Belief, shown, told
 from bench.correlation.oracle.chances import shows
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S
@@ -33,9 +34,19 @@ class Guess(NamedTuple):
 
 
 def oracle(case: Case) -> Ranking:
+    """Told the truth of the mesh."""
     assert case.world is not None
-    evidence = Evidence(case)
-    if evidence.serf:
+    return _ranked(case, told(case.world))
+
+
+def onlooker(case: Case) -> Ranking:
+    """Told what is shown."""
+    return _ranked(case, shown(case.topology))
+
+
+def _ranked(case: Case, belief: Belief) -> Ranking:
+    evidence = Evidence(case, belief)
+    if evidence.heard.serf:
         return _dead(evidence)
     asked = Asked(evidence, random.Random(case.name))
     logs = asked.all()
@@ -54,8 +65,8 @@ def oracle(case: Case) -> Ranking:
 
 def _dead(evidence: Evidence) -> Ranking:
     """Only what is dead fails its node check: one is a node, or the only one of a zone that was hit."""
-    zones = evidence.world.topology["zones"]
-    dead = sorted(evidence.serf)
+    zones = evidence.belief.topology["zones"]
+    dead = sorted(evidence.heard.serf)
     zone = zones[dead[0]]
     there = sum(z == zone for z in zones.values())
     of_zone = ZONE_HIT ** len(dead) * (1 - ZONE_HIT) ** (there - len(dead)) / len(set(zones.values()))
@@ -66,14 +77,15 @@ def _dead(evidence: Evidence) -> Ranking:
 
 class Asked:
     def __init__(self, evidence: Evidence, dice: random.Random) -> None:
-        self.evidence, self.dice, self.world = evidence, dice, evidence.world
+        self.evidence, self.dice, self.belief = evidence, dice, evidence.belief
         self.spread = Spread(evidence, dice)
         self.told: dict[Guess, dict[int, list[float]]] = {}  # by age: logs of how well each draw fits
         self.sure: set[Guess] = set()
-        self.shows = shows(self.world)
-        self.called = [s for s in self.world.topology["services"] if s in self.world.callers]
-        self.checked = [s for s in self.world.topology["services"] if self.world.checks[s]]
-        self.both = sum(s in self.world.callers for s in self.checked)
+        self.shows = shows(self.belief)
+        called = self.belief.called
+        self.checked = [s for s in self.belief.units if self.belief.kits[s] != UNCHECKED]
+        self.some = sum(called.values())
+        self.both = sum(called[s] for s in self.checked)
 
     def all(self) -> dict[Guess, float]:
         """Log of how likely each is, with what is seen, to nothing but noise."""
@@ -112,18 +124,15 @@ class Asked:
 
     def _services(self) -> Iterator[Guess]:
         for service in sorted(self.spread.near):
-            if any(u in self.evidence.failing for u in self.world.units[service]):
+            if self.evidence.fails(service):
                 yield Guess((service,), (False,))
-            if any(self._fails(c) for c in self.world.callers.get(service, ())):
+            if any(self.evidence.fails(c) for c in self.belief.callers.get(service, ())):
                 yield Guess((service,), (True,))
 
-    def _fails(self, service: str) -> bool:
-        return any(u in self.evidence.failing for u in self.world.units[service])
-
     def _places(self) -> Iterator[Guess]:
-        nodes = {self.world.topology["nodes"][u] for u in self.evidence.failing}
-        yield from (Guess((f"node:{n}",)) for n in sorted(nodes) if len(self.world.hosted[n]) > 1)
-        zones = {self.world.topology["zones"][n] for n in nodes}
+        nodes = {self.belief.topology["nodes"][u] for u in self.evidence.failing}
+        yield from (Guess((f"node:{n}",)) for n in sorted(nodes) if len(self.belief.hosted[n]) > 1)
+        zones = {self.belief.topology["zones"][n] for n in nodes}
         yield from (Guess((f"zone:{z}",)) for z in sorted(zones))
 
     def _pairs(self, logs: dict[Guess, float]) -> Iterator[Guess]:
@@ -137,12 +146,12 @@ class Asked:
     # ---- how likely each is
 
     def _prior(self, guess: Guess) -> float:
-        world = self.world.topology
+        zones = self.belief.topology["zones"]
         root = guess.roots[0]
         if root.startswith("node:"):
-            often = 1 / sum(len(there) > 1 for there in self.world.hosted.values()) * self.shows.node
+            often = 1 / sum(len(there) > 1 for there in self.belief.hosted.values()) * self.shows.node
         elif root.startswith("zone:"):
-            often = 1 / len(set(world["zones"].values())) * self.shows.zone
+            often = 1 / len(set(zones.values())) * self.shows.zone
         elif len(guess.roots) == 1:
             often = self._picked(root, guess.hidden[0]) * (1.0 if guess.hidden[0] else self.shows.service)
         else:
@@ -152,8 +161,8 @@ class Asked:
 
     def _picked(self, service: str, hidden: bool) -> float:
         if hidden:
-            return 1 / len(self.called)
-        return 0.75 * (service in self.world.callers) / max(self.both, 1) + 0.25 / len(self.checked)
+            return self.belief.called[service] / self.some
+        return 0.75 * self.belief.called[service] / max(self.both, 1) + 0.25 / len(self.checked)
 
     def _one(self, guess: Guess, age: int) -> float:
         """Log of how well one draw of it fits what is seen."""
@@ -178,7 +187,7 @@ class Asked:
 
     def _service(self, root: str, later: Sequence[int], age: int, hidden: bool) -> tuple[Source, float]:
         """Since when, how much of it; and the log of how well its own checks fit that."""
-        units = len(self.world.units[root])
+        units = len(self.belief.units[root])
         if hidden:
             share = 1 / units if self.dice.random() < PARTIAL else 1.0
             return (root, age - self.dice.choice(later), share), 0.0
@@ -196,8 +205,8 @@ class Asked:
     def _told_of(self, root: str, drawn: Drawn, age: int, alone: bool) -> float:
         """Log: of a hidden root some callers have to fail; how much the oftener it is drawn for that."""
         fails = sum(
-            c in drawn.ill and any(self.evidence.failing.get(u, inf) <= age * BIN_S for u in self.world.units[c])
-            for c in self.world.callers.get(root, ())
+            c in drawn.ill and any(self.evidence.failing.get(u, inf) <= age * BIN_S for u in self.belief.units[c])
+            for c in self.belief.callers.get(root, ())
         )
         if not fails:
             return -inf
@@ -207,13 +216,12 @@ class Asked:
 
     def _place(self, place: str, age: int) -> tuple[Sequence[Source], float]:
         kind, _, name = place.partition(":")
-        world = self.world
-        zones = world.topology["zones"]
+        zones = self.belief.topology["zones"]
         nodes = [name] if kind == "node" else sorted(n for n, z in zones.items() if z == name)
         here: dict[str, int] = {}
         weight = log(1 - DEAD)  # the dead ones are known
         for node in nodes:
-            fits = sum(log(self.evidence.sick(u, max(age - 1, 0))) for u in world.hosted.get(node, ()))
+            fits = sum(log(self.evidence.sick(u, max(age - 1, 0))) for u in self.belief.hosted.get(node, ()))
             if kind == "zone":
                 both = ZONE_HIT * exp(min(fits, 300.0)) + 1 - ZONE_HIT
                 weight += log(both)
@@ -221,12 +229,12 @@ class Asked:
                     continue
             else:
                 weight += fits
-            for unit in world.hosted.get(node, ()):
-                service = world.topology["instances"][unit]
+            for unit in self.belief.hosted.get(node, ()):
+                service = self.belief.topology["instances"][unit]
                 here[service] = here.get(service, 0) + 1
         sources = []
         for service, count in sorted(here.items()):
-            share = count / len(world.units[service])
+            share = count / len(self.belief.units[service])
             sources.append((service, age, share if share == 1 else AROUND * share))
         return sources, weight
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
+from bench.correlation.oracle.belief import Belief
 from bench.correlation.simulate import NOWS, TRIES, attempt
-from bench.correlation.world import World
 
-_TIMES = 150
+_TIMES, _WORLDS = 150, 15
 
 
 class Shows(NamedTuple):
@@ -25,26 +25,32 @@ class Shows(NamedTuple):
     hidden_two: float  # where more do
 
 
-_known: dict[int, tuple[World, Shows]] = {}  # kept with the world, so that no other gets its id
+_known: dict[int, tuple[Belief, Shows]] = {}  # kept with the belief, so that no other gets its id
 
 
-def shows(world: World) -> Shows:
-    if id(world) not in _known:
-        dice = random.Random(f"shows/{world.id}")
+def shows(belief: Belief) -> Shows:
+    if id(belief) not in _known:
+        _known[id(belief)] = belief, _counted(belief)
+    return _known[id(belief)][1]
 
-        def share(kind: str, least: int = 1) -> float:
-            seen = sum(attempt(world, kind, dice, dice.choice(NOWS), least) for _ in range(_TIMES))
-            return (seen + 0.5) / (_TIMES + 1)
 
-        one, two = share("hidden"), share("hidden", 2)
-        first, late = 0.5 * _drawn(one, TRIES), 0.5 * (1 - two) ** (TRIES // 2) * _drawn(one, TRIES // 2)
-        found = Shows(
-            *(_drawn(share(kind), TRIES) for kind in ("service", "node", "zone", "double")),
-            hidden=first + late,
-            hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2),
+def _counted(belief: Belief) -> Shows:
+    dice = random.Random(f"shows/{sorted(belief.units)}")
+    worlds = [belief.world(dice) for _ in range(_WORLDS)]
+
+    def share(kind: str, least: int = 1) -> float:
+        seen = sum(
+            attempt(world, kind, dice, dice.choice(NOWS), least) for world in worlds for _ in range(_TIMES // _WORLDS)
         )
-        _known[id(world)] = world, found
-    return _known[id(world)][1]
+        return (seen + 0.5) / (_TIMES + 1)
+
+    one, two = share("hidden"), share("hidden", 2)
+    first, late = 0.5 * _drawn(one, TRIES), 0.5 * (1 - two) ** (TRIES // 2) * _drawn(one, TRIES // 2)
+    return Shows(
+        *(_drawn(share(kind), TRIES) for kind in ("service", "node", "zone", "double")),
+        hidden=first + late,
+        hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2),
+    )
 
 
 def _drawn(share: float, times: int) -> float:

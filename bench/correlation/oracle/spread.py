@@ -11,13 +11,15 @@ import heapq
 import random
 from bisect import bisect
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import exp, log
+from statistics import fmean
 from typing import NamedTuple
 
+from bench.correlation.oracle.belief import Belief, Call
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S, BINS
-from bench.correlation.world import World
 
 _DEEP = 2  # calls above a broken service that are summed where nothing fails
 _LOW, _HIGH = -2.5, 5.0  # log: no leaning beyond these
@@ -32,12 +34,19 @@ def _steps(delay_s: float) -> list[float]:
 
 _STEPS = [_steps(max(half, 1) / 2) for half in range(31)]  # by twice the mean
 
+
+@lru_cache(maxsize=4096)
+def _of(delays: tuple[float, ...]) -> list[float]:
+    return [fmean(told) for told in zip(*(_STEPS[round(2 * mean)] for mean in delays), strict=True)]
+
+
 Source = tuple[str, int, float]  # service, age, how much callers feel of it
 
 
 class Drawn(NamedTuple):
     weight: float  # log
     ill: dict[str, int]  # age
+    strangers: set[tuple[str, str]]  # calls that nobody shows, and that carried it on
 
 
 class _Turn(NamedTuple):
@@ -51,22 +60,30 @@ class _Turn(NamedTuple):
 
 class Spread:
     def __init__(self, evidence: Evidence, dice: random.Random) -> None:
-        self.evidence, self.dice, self.world = evidence, dice, evidence.world
+        self.evidence, self.dice, self.belief = evidence, dice, evidence.belief
         self.near = self._near()
-        self.callers = {s: [c for c in self.world.callers.get(s, ()) if c in self.near] for s in self.near}
+        self.callers = {s: [c for c in self.belief.callers.get(s, ()) if c in self.near] for s in self.near}
+        self.strangers = {s: self._strangers(s) for s in self.near}
         self.above = self._above()
         self._turns: dict[tuple[str, str, int, float], _Turn] = {}
         self._calm: dict[tuple[str, int, float], float] = {}
 
     def _near(self) -> set[str]:
         """Services of which something was heard, and all that they need."""
-        needs = _needs(self.evidence)
+        needs = _needs(self.belief)
         found = set(self.evidence.noisy)
         ring = list(found)
         while ring:
             ring = sorted({d for s in ring for d in needs.get(s, ())} - found)
             found.update(ring)
         return found
+
+    def _strangers(self, service: str) -> list[str]:
+        """Who of those that were heard may call it without our knowing."""
+        if self.belief.stranger is None:
+            return []
+        known = self.belief.calls
+        return [c for c in sorted(self.evidence.noisy) if c != service and (c, service) not in known]
 
     def _above(self) -> dict[str, float]:
         """Log: how well what is above each fits its suffering, about."""
@@ -76,7 +93,7 @@ class Spread:
             for service in self.near:
                 total = 0.0
                 for caller in self.callers[service]:
-                    p = self.world.edges[caller, service].strength
+                    p = self.belief.calls[caller, service].chance
                     own = self.evidence.suffers(caller)
                     fits = log(sum(own[:40]) / 40) + found[caller]
                     total += log(1 - p + p * exp(min(max(fits, -6.0), 12.0)))
@@ -88,45 +105,54 @@ class Spread:
         heap = [(-age, service, share) for service, age, share in sources]
         heapq.heapify(heap)
         roots = {service for service, _, _ in sources}
-        weight, done, waits = 0.0, {}, {}
+        drawn, waits, weight = Drawn(0.0, {}, set()), dict[str, int](), 0.0
         while heap:
             minus, service, share = heapq.heappop(heap)
-            if service in done:
+            if service in drawn.ill:
                 continue
-            age = -minus
-            done[service] = age
+            age = drawn.ill[service] = -minus
             if service not in roots:
                 weight += log(self.evidence.suffers(service)[age])
             weight += self._quiet(service, age, share)
-            for caller in self.callers.get(service, ()):
-                if caller in done or caller in roots:
+            for caller in (*self.callers.get(service, ()), *self.strangers.get(service, ())):
+                if caller in drawn.ill or caller in roots:
                     continue
                 if caller in waits:
-                    then = self._chance(caller, service, age, share)
-                    if then > waits[caller]:
-                        waits[caller] = then
-                        heapq.heappush(heap, (-then, caller, 1.0))
-                    continue
-                turn = self._turn(caller, service, age, share)
-                n = bisect(turn.sums, self.dice.random() * turn.sums[-1])
-                n = min(n, len(turn.ages) - 1)
-                weight += turn.total - turn.leant[n]
-                if turn.ages[n] >= 0:
-                    waits[caller] = turn.ages[n]
-                    heapq.heappush(heap, (-turn.ages[n], caller, 1.0))
-        return Drawn(weight, done)
+                    then, more = self._later(caller, service, age, share), 0.0
+                else:
+                    then, more = self._leant(caller, service, age, share)
+                weight += more
+                if then >= 0 and then > waits.get(caller, -1):
+                    waits[caller] = then
+                    heapq.heappush(heap, (-then, caller, 1.0))
+                    if (caller, service) not in self.belief.calls:
+                        drawn.strangers.add((caller, service))
+        return drawn._replace(weight=weight)
 
-    def _chance(self, caller: str, callee: str, age: int, share: float) -> int:
-        edge = self.world.edges[caller, callee]
-        if self.dice.random() >= edge.strength * share:
+    def _call(self, caller: str, callee: str) -> Call:
+        found = self.belief.calls.get((caller, callee), self.belief.stranger)
+        assert found is not None
+        return found
+
+    def _later(self, caller: str, callee: str, age: int, share: float) -> int:
+        """One more reason to suffer."""
+        call = self._call(caller, callee)
+        if self.dice.random() >= call.chance * share:
             return -1
-        return age - round(self.dice.expovariate(1 / edge.delay_s) / BIN_S)
+        return age - round(self.dice.expovariate(1 / self.dice.choice(call.delays)) / BIN_S)
+
+    def _leant(self, caller: str, callee: str, age: int, share: float) -> tuple[int, float]:
+        """Since when it suffers, and what takes the leaning back."""
+        turn = self._turn(caller, callee, age, share)
+        n = bisect(turn.sums, self.dice.random() * turn.sums[-1])
+        n = min(n, len(turn.ages) - 1)
+        return turn.ages[n], turn.total - turn.leant[n]
 
     def _turn(self, caller: str, callee: str, age: int, share: float) -> _Turn:
-        key = (caller, callee, age, share)
+        call = self._call(caller, callee)
+        key = (caller, "" if call is self.belief.stranger else callee, age, share)
         if (found := self._turns.get(key)) is None:
-            edge = self.world.edges[caller, callee]
-            p, steps = edge.strength * share, _STEPS[round(2 * edge.delay_s)]
+            p, steps = call.chance * share, _of(call.delays)
             own, more = self.evidence.suffers(caller), exp(self.above[caller])
             ages, odds, leant, late = [], [], [], 1.0
             for k in range(age + 1):
@@ -146,7 +172,7 @@ class Spread:
         key = (service, age, share)
         if (found := self._calm.get(key)) is None:
             found = 0.0
-            for caller in self.world.callers.get(service, ()):
+            for caller in self.belief.callers.get(service, ()):
                 if caller not in self.near:
                     found += _still(self.evidence, caller, service, age, share, _DEEP)
             self._calm[key] = found
@@ -154,30 +180,29 @@ class Spread:
 
 
 _known: dict[tuple[int, str, str, int, float, int], float] = {}
-_lows: dict[int, tuple[World, dict[str, list[str]]]] = {}  # kept with the world, so that no other gets its id
+_lows: dict[int, tuple[Belief, dict[str, list[str]]]] = {}  # kept with the belief, so that no other gets its id
 
 
-def _needs(evidence: Evidence) -> dict[str, list[str]]:
-    world = evidence.world
-    if id(world) not in _lows:
+def _needs(belief: Belief) -> dict[str, list[str]]:
+    if id(belief) not in _lows:
         found: dict[str, list[str]] = {}
-        _lows[id(world)] = world, found
-        for caller, callee in world.edges:
+        _lows[id(belief)] = belief, found
+        for caller, callee in belief.calls:
             found.setdefault(caller, []).append(callee)
-    return _lows[id(world)][1]
+    return _lows[id(belief)][1]
 
 
 def _still(evidence: Evidence, caller: str, callee: str, age: int, share: float, deep: int) -> float:
     """Log: that a caller stands, and those above it."""
-    key = (id(evidence.world), caller, callee, age, share, deep)
+    key = (id(evidence.belief), caller, callee, age, share, deep)
     if (found := _known.get(key)) is None:
-        world = evidence.world
-        edge = world.edges[caller, callee]
-        p, steps = edge.strength * share, _STEPS[round(2 * edge.delay_s)]
+        belief = evidence.belief
+        call = belief.calls[caller, callee]
+        p, steps = call.chance * share, _of(call.delays)
         own, late, fits, more = evidence.suffers(caller), 1.0, 0.0, 1.0
         if deep > 1:
-            then = max(age - round(edge.delay_s / BIN_S), 0)
-            above = world.callers.get(caller, ())
+            then = max(age - round(fmean(call.delays) / BIN_S), 0)
+            above = belief.callers.get(caller, ())
             more = exp(sum(_still(evidence, c, caller, then, 1.0, deep - 1) for c in above))
         for k in range(age + 1):
             if steps[k] < 1e-4:

@@ -1,0 +1,118 @@
+"""Which checks a service may have, and of which manner, by what was heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, factorial, log
+from typing import NamedTuple
+
+from bench.correlation.oracle.belief import Belief, Kind
+from bench.correlation.oracle.deploys import Brief
+from bench.correlation.oracle.heard import Heard
+from bench.correlation.oracle.looks import BINS, SHARES, WINDOW_S, Flips, Look, Past, look, silent, spoils
+from bench.correlation.oracle.manners import Manner
+from bench.correlation.noise import WINDOW_S as NOISE_S
+
+FLAPPERS = 0.25  # checks that flap, in a mesh
+_NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS, 1.0)
+_FAR = 0.003  # a manner that is that much less likely is not thought of
+
+
+class Way(NamedTuple):
+    """One manner that a check may have."""
+
+    chance: float
+    manner: Manner
+    pasts: tuple[Past, ...]  # by unit
+
+
+class Sight(NamedTuple):
+    """One check of a service."""
+
+    name: str
+    own: float
+    deps: float
+    ways: tuple[Way, ...]
+
+
+class Kits:
+    def __init__(self, heard: Heard, belief: Belief) -> None:
+        self.heard, self.belief = heard, belief
+        self.flapper = FLAPPERS / belief.checks()
+        self.rate = max(belief.rates, key=self._fits)
+        self._known: dict[str, list[tuple[float, list[Sight]]]] = {}
+
+    def _fits(self, rate: float) -> float:
+        """How likely it is that as many checks came and went, if blips are as frequent."""
+        (every,) = {10.0}
+        due = rate * self.belief.checks() * (NOISE_S + 87.5 - WINDOW_S) * (1 - spoils(every)[0]) + 1e-9
+        return due**self.heard.gone * exp(-due) / factorial(self.heard.gone)
+
+    def of(self, service: str) -> list[tuple[float, list[Sight]]]:
+        """With their chances, if there is nothing but noise."""
+        if (found := self._known.get(service)) is None:
+            found = self._known[service] = self._weighed(service)
+        return found
+
+    def _weighed(self, service: str) -> list[tuple[float, list[Sight]]]:
+        names = self.heard.names.get(service, set())
+        kits = [(kinds, p) for kinds, p in self.belief.kits[service] if names <= {k.name for k in kinds}]
+        sights = {kind: self._sight(service, kind) for kinds, _ in kits for kind in kinds}
+        logs = [log(p) + sum(sights[kind][1] for kind in kinds) for kinds, p in kits]
+        best = max(logs)
+        total = sum(exp(x - best) for x in logs)
+        return [
+            (exp(x - best) / total, [sights[kind][0] for kind in kinds])
+            for (kinds, _), x in zip(kits, logs, strict=True)
+        ]
+
+    def _sight(self, service: str, kind: Kind) -> tuple[Sight, float]:
+        """And the log of how likely it is that it says what it does."""
+        units = self.belief.units[service]
+        told = [(unit, flips) for unit in units if (flips := self.heard.flips.get((unit, kind.name)))]
+        logs = {manner: log(p) + sum(self._log(flips, manner) for _, flips in told) for manner, p in kind.manners}
+        best = max(logs.values())
+        odds = {manner: exp(x - best) for manner, x in logs.items() if x > best + log(_FAR)}
+        total = sum(odds.values())
+        ways = [
+            Way(p / total, manner, tuple(self._past(unit, kind.name, manner) for unit in units))
+            for manner, p in odds.items()
+        ]
+        return Sight(kind.name, kind.own, kind.deps, tuple(ways)), best + log(total)
+
+    def _log(self, flips: Flips, manner: Manner) -> float:
+        """When it looks first is not known."""
+        return log(self._look(flips, manner).noise(self.flapper)) - log(manner.every_s)
+
+    def _look(self, flips: Flips, manner: Manner) -> Look:
+        seen = [(at - self.heard.now, bad) for at, bad in flips]
+        if len(seen) == 1 and self.belief.stranger:
+            seen = [(float(round(at)), bad) for at, bad in seen]
+        return look(manner, tuple(seen), 0.0, self.rate)
+
+    def _past(self, unit: str, name: str, manner: Manner) -> Past:
+        if self.heard.mute(unit, name):
+            return _NOTHING
+        flips = self.heard.flips.get((unit, name))
+        return self._look(flips, manner).past(self.flapper) if flips else silent(manner)
+
+    def flappers(self) -> list[float]:
+        """Of each check that was heard: that it flaps, to blips alone."""
+        found = []
+        for unit, name in self.heard.flips:
+            service = self.belief.topology["instances"][unit]
+            n = self.belief.units[service].index(unit)
+            sight = next(s for _, sights in self.of(service) for s in sights if s.name == name)
+            found.append(sum(way.chance * way.pasts[n].flapper for way in sight.ways))
+        return found
+
+    def briefs(self, service: str) -> Sequence[Sequence[Brief]]:
+        """By unit and check."""
+        _, sights = max(self.of(service), key=lambda kit: kit[0])
+        return [[self._brief(unit, sight) for sight in sights] for unit in self.belief.units[service]]
+
+    def _brief(self, unit: str, sight: Sight) -> Brief:
+        flips = self.heard.flips.get((unit, sight.name), ())
+        looks = [(way.chance, self._look(flips, way.manner)) for way in sight.ways]
+        noise = [(chance / x.noise(self.flapper), x) for chance, x in looks]
+        return lambda age_s, length_s: min(sum([p * x.brief(age_s, length_s) for p, x in noise]), 1e9)
