@@ -32,13 +32,14 @@ class Evidence:
         self.failing, self.noisy = self.heard.failing, self.heard.noisy
         self.deploys = {s: self._deploy(s) for s in sorted(self.noisy)}  # to blips alone
         self._suffers: dict[str, By] = {}
+        self._sick: dict[tuple[object, int], float] = {}
         self._roots: dict[tuple[str, int], tuple[float, float]] = {}
 
     def fails(self, service: str) -> bool:
         return any(unit in self.failing for unit in self.belief.units[service])
 
     def _deploy(self, service: str) -> float:
-        if any(u in self.heard.planned for u in self.belief.units[service]):
+        if not self.heard.restarted(self.belief.units[service]):
             return 0.0
         return deployed(self.kits.briefs(service))
 
@@ -112,6 +113,12 @@ class Evidence:
     def sick(self, unit: str, age: int) -> float:
         """If its node is."""
         service = self.belief.topology["instances"][unit]
+        known, key = (_calm, self.belief.kits[service]) if self.quiet(service) else (self._sick, unit)
+        if (found := known.get((key, age))) is None:
+            found = known[key, age] = self._ground(service, unit, age)
+        return found
+
+    def _ground(self, service: str, unit: str, age: int) -> float:
         n = self.belief.units[service].index(unit)
         found = sum(
             kit * weight * prod(s.own * _one(s, n, q, age) + 1 - s.own for s in sights)
@@ -122,6 +129,7 @@ class Evidence:
 
 
 _quiet: dict[object, By] = {}  # of services of which nothing was heard
+_calm: dict[tuple[object, int], float] = {}  # ... of their units
 
 
 def _all(sight: Sight, q: int, age: int) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
+
 from bench.correlation.oracle.belief import Belief
 from bench.correlation.oracle.looks import WINDOW_S
 from bench.correlation.simulate import Case
 
+RESTART_S = 45.0  # ... and until that is seen
 Flips = tuple[tuple[float, bool], ...]  # moment, failing
 
 
@@ -28,6 +32,14 @@ class Heard:
 
     def of(self, unit: str, name: str) -> bool:
         return unit in self.planned or (unit, name) in self.stale or (unit, name) in self.flips
+
+    def restarted(self, units: Sequence[str]) -> bool:
+        """Whether these may be restarting: some came back or have failed for no longer than that takes."""
+        flips = [seen for (unit, _), seen in self.flips.items() if unit in units]
+        brief = any(not bad for seen in flips for _, bad in seen) or any(
+            self.failing.get(unit, inf) < RESTART_S for unit in units
+        )
+        return brief and not self.planned.intersection(units)
 
     def _read(self, case: Case, belief: Belief) -> None:
         flips: dict[tuple[str, str], list[tuple[float, bool]]] = {}

@@ -63,11 +63,21 @@ class Look:
             n = min(max(floor((at - self.begin + 1e-6) / manner.every_s), 0), self.steps - 1)
             self.seen[n] = (bad, at - self.begin - n * manner.every_s <= _SOON_S)
         self.was = bool(before and before[-1])
+        self._unrepeated()
         self.now = now
         self._brief: dict[tuple[int, int], float] = {}
         self._calm = self._back(0.0)
         self._alone, self._whole = self._noise()
         self._flaps = self._flapping()
+
+    def _unrepeated(self) -> None:
+        """Of flips that came together, because one was late, the last alone was seen, if it is one still."""
+        now = self.was
+        for n, seen in enumerate(self.seen):
+            if seen and seen[0] == now:
+                self.seen[n] = None
+            elif seen:
+                now = seen[0]
 
     def noise(self, flapper: float) -> float:
         """P(flips | nothing but noise), with this chance of a flapper."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import heapq
 import random
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import exp, log
@@ -22,7 +23,9 @@ from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S, BINS
 
 _DEEP = 2  # calls above a broken service that are summed where nothing fails
-_LOW, _HIGH = -2.5, 5.0  # log: no leaning beyond these
+import os
+_SHARE=float(os.environ.get('SH','2'))
+_LOW, _HIGH = -2.5, float(os.environ.get('HI','8'))  # log: no leaning beyond these
 _ROUNDS = 4
 
 
@@ -49,6 +52,24 @@ class Drawn(NamedTuple):
     strangers: set[tuple[str, str]]  # calls that nobody shows, and that carried it on
 
 
+@dataclass(slots=True)
+class _Drawing:
+    heap: list[tuple[int, str, float]]
+    roots: set[str] = field(init=False)
+    weight: float = 0.0
+    ill: dict[str, int] = field(default_factory=dict)
+    waits: dict[str, int] = field(default_factory=dict)
+    strangers: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.roots = {service for _, service, _ in self.heap}
+
+    def wait(self, caller: str, age: int) -> None:
+        if age >= 0 and age > self.waits.get(caller, -1):
+            self.waits[caller] = age
+            heapq.heappush(self.heap, (-age, caller, 1.0))
+
+
 class _Turn(NamedTuple):
     """What a caller may do when what it calls is ill."""
 
@@ -63,9 +84,12 @@ class Spread:
         self.evidence, self.dice, self.belief = evidence, dice, evidence.belief
         self.near = self._near()
         self.callers = {s: [c for c in self.belief.callers.get(s, ()) if c in self.near] for s in self.near}
-        self.strangers = {s: self._strangers(s) for s in self.near}
+        needs = _needs(self.belief)
+        self.needs = {s: len(self.near.intersection(needs.get(s, ()))) for s in self.near}
         self.above = self._above()
-        self._turns: dict[tuple[str, str, int, float], _Turn] = {}
+        self.fits = {s: [a * b for a, b in zip(evidence.suffers(s), self.above[s], strict=True)] for s in self.near}
+        self.strangers = sorted(evidence.noisy, key=lambda s: (-max(self.above[s]), s))
+        self._turns: dict[tuple[str, str, int, float, int], _Turn] = {}
         self._calm: dict[tuple[str, int, float], float] = {}
 
     def _near(self) -> set[str]:
@@ -78,94 +102,92 @@ class Spread:
             found.update(ring)
         return found
 
-    def _strangers(self, service: str) -> list[str]:
-        """Who of those that were heard may call it without our knowing."""
-        if self.belief.stranger is None:
-            return []
-        known = self.belief.calls
-        return [c for c in sorted(self.evidence.noisy) if c != service and (c, service) not in known]
-
-    def _above(self) -> dict[str, float]:
-        """Log: how well what is above each fits its suffering, about."""
-        found = dict.fromkeys(self.near, 0.0)
+    def _above(self) -> dict[str, list[float]]:
+        """By age: how well what is above each fits its suffering, about."""
+        found = {s: [1.0] * BINS for s in self.near}
         for _ in range(_ROUNDS):
-            new = {}
-            for service in self.near:
-                total = 0.0
-                for caller in self.callers[service]:
-                    p = self.belief.calls[caller, service].chance
-                    own = self.evidence.suffers(caller)
-                    fits = log(sum(own[:40]) / 40) + found[caller]
-                    total += log(1 - p + p * exp(min(max(fits, -6.0), 12.0)))
-                new[service] = min(max(total, _LOW), _HIGH)
-            found = new
+            found = {s: self._over(s, found) for s in self.near}
         return found
 
+    def _over(self, service: str, above: Mapping[str, Sequence[float]]) -> list[float]:
+        total = [0.0] * BINS
+        for caller in self.callers[service]:
+            call = self.belief.calls[caller, service]
+            steps = _of(call.delays)
+            fades = exp(-BIN_S / fmean(call.delays))
+            share = 1 / self.needs[caller]**_SHARE
+            p, tail, left = call.chance, 0.0, 1.0
+            before = 0.0
+            for age, (own, more) in enumerate(zip(self.evidence.suffers(caller), above[caller], strict=True)):
+                tail = steps[1] * before + fades * tail
+                left -= steps[age]
+                before = own * more
+                fits = steps[0] * before + tail + max(left, 0.0)
+                total[age] += log(1 - p + p * fits) * share
+        return [exp(min(max(x, _LOW), _HIGH)) for x in total]
+
     def draw(self, sources: Sequence[Source]) -> Drawn:
-        heap = [(-age, service, share) for service, age, share in sources]
-        heapq.heapify(heap)
-        roots = {service for service, _, _ in sources}
-        drawn, waits, weight = Drawn(0.0, {}, set()), dict[str, int](), 0.0
-        while heap:
-            minus, service, share = heapq.heappop(heap)
+        drawn = _Drawing([(-age, service, share) for service, age, share in sources])
+        heapq.heapify(drawn.heap)
+        self._along(drawn)
+        if self.belief.stranger and drawn.ill:
+            for caller in self.strangers:
+                if caller not in drawn.ill:
+                    self._strange(drawn, caller, self.belief.stranger)
+                    self._along(drawn)
+        return Drawn(drawn.weight, drawn.ill, drawn.strangers)
+
+    def _along(self, drawn: _Drawing) -> None:
+        """The calls that are known."""
+        while drawn.heap:
+            minus, service, share = heapq.heappop(drawn.heap)
             if service in drawn.ill:
                 continue
             age = drawn.ill[service] = -minus
-            if service not in roots:
-                weight += log(self.evidence.suffers(service)[age])
-            weight += self._quiet(service, age, share)
-            for caller in (*self.callers.get(service, ()), *self.strangers.get(service, ())):
-                if caller in drawn.ill or caller in roots:
+            if service not in drawn.roots:
+                drawn.weight += log(self.evidence.suffers(service)[age])
+            drawn.weight += self._quiet(service, age, share)
+            for caller in self.callers.get(service, ()):
+                if caller in drawn.ill or caller in drawn.roots:
                     continue
-                if caller in waits:
-                    then, more = self._later(caller, service, age, share), 0.0
-                else:
-                    then, more = self._leant(caller, service, age, share)
-                weight += more
-                if then >= 0 and then > waits.get(caller, -1):
-                    waits[caller] = then
-                    heapq.heappush(heap, (-then, caller, 1.0))
-                    if (caller, service) not in self.belief.calls:
-                        drawn.strangers.add((caller, service))
-        return drawn._replace(weight=weight)
+                call = self.belief.calls[caller, service]
+                drawn.wait(caller, self._leant(drawn, (caller, service), call, age, share))
 
-    def _call(self, caller: str, callee: str) -> Call:
-        found = self.belief.calls.get((caller, callee), self.belief.stranger)
-        assert found is not None
-        return found
+    def _strange(self, drawn: _Drawing, caller: str, call: Call) -> None:
+        """It may call one of those that are ill without our knowing. Taken up last, as that is seldom."""
+        callee = self.dice.choice(list(drawn.ill))
+        if (caller, callee) not in self.belief.calls:
+            several = Call(call.chance * len(drawn.ill), call.delays)
+            drawn.wait(caller, self._leant(drawn, (caller, ""), several, drawn.ill[callee], len(drawn.ill)))
+            if caller in drawn.waits:
+                drawn.strangers.add((caller, callee))
 
-    def _later(self, caller: str, callee: str, age: int, share: float) -> int:
-        """One more reason to suffer."""
-        call = self._call(caller, callee)
-        if self.dice.random() >= call.chance * share:
-            return -1
-        return age - round(self.dice.expovariate(1 / self.dice.choice(call.delays)) / BIN_S)
-
-    def _leant(self, caller: str, callee: str, age: int, share: float) -> tuple[int, float]:
-        """Since when it suffers, and what takes the leaning back."""
-        turn = self._turn(caller, callee, age, share)
+    def _leant(self, drawn: _Drawing, pair: tuple[str, str], call: Call, age: int, share: float) -> int:
+        """Since when it suffers by that; -1: it does not, or no sooner than it does already."""
+        already = drawn.waits.get(pair[0], -1)
+        key = (*pair, age, share, already)
+        if (turn := self._turns.get(key)) is None:
+            turn = self._turns[key] = self._turn(pair[0], call, age, share if pair[1] else 1.0, already)
         n = bisect(turn.sums, self.dice.random() * turn.sums[-1])
         n = min(n, len(turn.ages) - 1)
-        return turn.ages[n], turn.total - turn.leant[n]
+        drawn.weight += turn.total - turn.leant[n]
+        return turn.ages[n]
 
-    def _turn(self, caller: str, callee: str, age: int, share: float) -> _Turn:
-        call = self._call(caller, callee)
-        key = (caller, "" if call is self.belief.stranger else callee, age, share)
-        if (found := self._turns.get(key)) is None:
-            p, steps = call.chance * share, _of(call.delays)
-            own, more = self.evidence.suffers(caller), exp(self.above[caller])
-            ages, odds, leant, late = [], [], [], 1.0
-            for k in range(age + 1):
-                lean = min(own[age - k] * more, 1e9)
-                ages.append(age - k)
-                odds.append(p * steps[k] * lean)
-                leant.append(log(lean))
-                late -= steps[k]
-            ages.append(-1)
-            odds.append(1 - p + p * max(late, 0.0))
-            leant.append(0.0)
-            found = self._turns[key] = _Turn(log(sum(odds)), list(accumulate(odds)), ages, leant)
-        return found
+    def _turn(self, caller: str, call: Call, age: int, share: float, already: int) -> _Turn:
+        p, steps = call.chance * share, _of(call.delays)
+        fits = self.fits[caller]
+        well = fits[already] if already >= 0 else 1.0
+        ages, odds, leant, late = [], [], [], 1.0
+        for k in range(age - already):
+            lean = min(max(fits[age - k] / well, 1e-9), 1e9)
+            ages.append(age - k)
+            odds.append(p * steps[k] * lean)
+            leant.append(log(lean))
+            late -= steps[k]
+        ages.append(-1)
+        odds.append(1 - p + p * max(late, 0.0))
+        leant.append(0.0)
+        return _Turn(log(sum(odds)), list(accumulate(odds)), ages, leant)
 
     def _quiet(self, service: str, age: int, share: float) -> float:
         """Log: what the callers say that stand and have nothing failing above them."""
