@@ -25,7 +25,7 @@ def main(size: str, seconds: float | None) -> bool:
 def alone(words: Sequence[str]) -> bool:
     given = _given(words)
     if given.cases_dir is not None:
-        rows = run(load(given.cases_dir), rankers(with_oracle=False))
+        rows = run(load(given.cases_dir), rankers(with_oracles=False))
     else:
         count = given.cases or CASES[given.size]
         made = cases(count, given.seed, given.kind or KINDS, given.mesh or ())

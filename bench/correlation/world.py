@@ -40,6 +40,9 @@ class Edge(NamedTuple):
     delay_s: float  # mean time until it does
 
 
+Edges = dict[tuple[str, str], Edge]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """How one check of each instance of a service behaves; thresholds as Consul names them."""
@@ -58,7 +61,7 @@ class Check:
 class World:
     id: str
     topology: dict[str, Any]  # as rankers are shown it
-    edges: dict[tuple[str, str], Edge]  # (caller, callee), the true ones
+    edges: Edges  # (caller, callee), the true ones
     checks: dict[str, list[Check]]  # by service; empty: unchecked
     noise_rate: float  # blips of a healthy check, per second
     callers: dict[str, list[str]] = field(default_factory=dict)
@@ -86,9 +89,13 @@ def world(mesh: str, variant: int, seed: int) -> World:
 
 
 def built(
-    id: str, topology: dict[str, Any], edges: dict[tuple[str, str], Edge], checks: dict[str, list[Check]], rate: float
+    id: str,
+    topology: dict[str, Any],
+    edges: Edges,
+    checks: dict[str, list[Check]],
+    noise_rate: float,
 ) -> World:
-    made = World(id, topology, edges, checks, rate)
+    made = World(id, topology, edges, checks, noise_rate)
     for caller, callee in edges:
         made.callers.setdefault(callee, []).append(caller)
     for instance, service in topology["instances"].items():
@@ -103,11 +110,7 @@ def some_rate(dice: random.Random) -> float:
 
 def some_edge(dice: random.Random) -> Edge:
     """Half of the calls cannot be done without, some partly, some are cached or made aside."""
-    kind = dice.random()
-    for share, low, high in STRENGTHS:
-        if kind < share:
-            break
-        kind -= share
+    ((_, low, high),) = dice.choices(STRENGTHS, [share for share, _, _ in STRENGTHS])
     return Edge(dice.uniform(low, high), dice.uniform(*DELAY_S))
 
 

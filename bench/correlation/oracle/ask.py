@@ -204,9 +204,10 @@ class Asked:
 
     def _told_of(self, root: str, drawn: Drawn, age: int, alone: bool) -> float:
         """Log: of a hidden root some callers have to fail; how much the oftener it is drawn for that."""
+        callers = [*self.belief.callers.get(root, ()), *(c for c, callee in drawn.strangers if callee == root)]
         fails = sum(
             c in drawn.ill and any(self.evidence.failing.get(u, inf) <= age * BIN_S for u in self.belief.units[c])
-            for c in self.belief.callers.get(root, ())
+            for c in callers
         )
         if not fails:
             return -inf

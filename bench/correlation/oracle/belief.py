@@ -1,4 +1,4 @@
-"""What is believed of a mesh before anything is heard of it: all that is true, or what the shown topology tells."""
+"""What is believed of a mesh before anything is heard of it: the truth, or what the shown topology tells."""
 
 from __future__ import annotations
 

@@ -39,15 +39,16 @@ def _counted(belief: Belief) -> Shows:
     worlds = [belief.world(dice) for _ in range(_WORLDS)]
 
     def share(kind: str, least: int = 1) -> float:
-        seen = sum(
-            attempt(world, kind, dice, dice.choice(NOWS), least) for world in worlds for _ in range(_TIMES // _WORLDS)
-        )
-        return (seen + 0.5) / (_TIMES + 1)
+        tried = [attempt(worlds[n % _WORLDS], kind, dice, dice.choice(NOWS), least) for n in range(_TIMES)]
+        return (sum(tried) + 0.5) / (_TIMES + 1)
 
     one, two = share("hidden"), share("hidden", 2)
     first, late = 0.5 * _drawn(one, TRIES), 0.5 * (1 - two) ** (TRIES // 2) * _drawn(one, TRIES // 2)
     return Shows(
-        *(_drawn(share(kind), TRIES) for kind in ("service", "node", "zone", "double")),
+        service=_drawn(share("service"), TRIES),
+        node=_drawn(share("node"), TRIES),
+        zone=_drawn(share("zone"), TRIES),
+        double=_drawn(share("double"), TRIES),
         hidden=first + late,
         hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2),
     )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, factorial, log
+from math import exp, log
+from statistics import fmean
 from typing import NamedTuple
 
+from bench.correlation.checks import LATE
+from bench.correlation.noise import WINDOW_S as NOISE_S
 from bench.correlation.oracle.belief import Belief, Kind
 from bench.correlation.oracle.deploys import Brief
 from bench.correlation.oracle.heard import Heard
-from bench.correlation.oracle.looks import BINS, SHARES, WINDOW_S, Flips, Look, Past, look, silent, spoils
+from bench.correlation.oracle.looks import BINS, SHARES, WINDOW_S, Flips, Look, Past, look, silent, spoils, timing
 from bench.correlation.oracle.manners import Manner
-from bench.correlation.noise import WINDOW_S as NOISE_S
+from bench.correlation.simulate import NOWS
 
 FLAPPERS = 0.25  # checks that flap, in a mesh
 _NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS, 1.0)
-_FAR = 0.003  # a manner that is that much less likely is not thought of
+_FAR = log(0.01)  # a manner that is that much less likely is not thought of
+_USUAL_S = 10.0  # between the looks of a check
 
 
 class Way(NamedTuple):
@@ -43,10 +47,10 @@ class Kits:
         self._known: dict[str, list[tuple[float, list[Sight]]]] = {}
 
     def _fits(self, rate: float) -> float:
-        """How likely it is that as many checks came and went, if blips are as frequent."""
-        (every,) = {10.0}
-        due = rate * self.belief.checks() * (NOISE_S + 87.5 - WINDOW_S) * (1 - spoils(every)[0]) + 1e-9
-        return due**self.heard.gone * exp(-due) / factorial(self.heard.gone)
+        """Log: how likely it is that as many checks came and went before the fault, if blips are as frequent."""
+        length = NOISE_S + fmean(NOWS) - WINDOW_S
+        due = rate * self.belief.checks() * length * (1 - spoils(_USUAL_S)[0])
+        return self.heard.gone * log(due) - due
 
     def of(self, service: str) -> list[tuple[float, list[Sight]]]:
         """With their chances, if there is nothing but noise."""
@@ -69,10 +73,13 @@ class Kits:
     def _sight(self, service: str, kind: Kind) -> tuple[Sight, float]:
         """And the log of how likely it is that it says what it does."""
         units = self.belief.units[service]
-        told = [(unit, flips) for unit in units if (flips := self.heard.flips.get((unit, kind.name)))]
-        logs = {manner: log(p) + sum(self._log(flips, manner) for _, flips in told) for manner, p in kind.manners}
+        told = [flips for unit in units if (flips := self.heard.flips.get((unit, kind.name)))]
+        logs = {
+            manner: log(p) + sum(self._log(flips, manner) for flips in told)
+            for manner, p in self._timely(kind, told)
+        }
         best = max(logs.values())
-        odds = {manner: exp(x - best) for manner, x in logs.items() if x > best + log(_FAR)}
+        odds = {manner: exp(x - best) for manner, x in logs.items() if x > best + _FAR}
         total = sum(odds.values())
         ways = [
             Way(p / total, manner, tuple(self._past(unit, kind.name, manner) for unit in units))
@@ -80,15 +87,23 @@ class Kits:
         ]
         return Sight(kind.name, kind.own, kind.deps, tuple(ways)), best + log(total)
 
+    def _timely(self, kind: Kind, told: Sequence[Flips]) -> list[tuple[Manner, float]]:
+        """Manners that look when flips came, about."""
+        every = {manner.every_s for manner, _ in kind.manners}
+        logs = {every_s: sum(timing(flips, every_s, self.heard.now) for flips in told) for every_s in every}
+        best = max(logs.values())
+        return [(manner, p) for manner, p in kind.manners if logs[manner.every_s] > best + _FAR]
+
     def _log(self, flips: Flips, manner: Manner) -> float:
-        """When it looks first is not known."""
-        return log(self._look(flips, manner).noise(self.flapper)) - log(manner.every_s)
+        """When it looks first is not known; flips come together where one is late."""
+        told = self._look(flips, manner)
+        return log(told.noise(self.flapper)) + told.missed * log(LATE / manner.every_s) - log(manner.every_s)
 
     def _look(self, flips: Flips, manner: Manner) -> Look:
-        seen = [(at - self.heard.now, bad) for at, bad in flips]
-        if len(seen) == 1 and self.belief.stranger:
-            seen = [(float(round(at)), bad) for at, bad in seen]
-        return look(manner, tuple(seen), 0.0, self.rate)
+        ago = [at - self.heard.now for at, _ in flips]
+        if len(ago) == 1 and self.belief.stranger:  # to the second, so that it is known from other cases
+            ago = [float(round(ago[0]))]
+        return look(manner, tuple(zip(ago, (bad for _, bad in flips), strict=True)), 0.0, self.rate)
 
     def _past(self, unit: str, name: str, manner: Manner) -> Past:
         if self.heard.mute(unit, name):

@@ -8,10 +8,11 @@ from some moment on, of which a share of the looks fails.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from math import ceil, exp, floor
+from functools import cached_property, lru_cache
+from math import ceil, exp, floor, log
 from typing import NamedTuple
 
+from bench.correlation.checks import LATE
 from bench.correlation.oracle.manners import Manner, Seen, backward, onward, rows
 
 BIN_S, BINS = 3.0, 62  # ages of an ill
@@ -64,14 +65,14 @@ class Look:
             self.seen[n] = (bad, at - self.begin - n * manner.every_s <= _SOON_S)
         self.was = bool(before and before[-1])
         self._unrepeated()
+        self.missed = len(fresh) - sum(seen is not None for seen in self.seen)  # flips that came with another
         self.now = now
         self._brief: dict[tuple[int, int], float] = {}
-        self._calm = self._back(0.0)
         self._alone, self._whole = self._noise()
         self._flaps = self._flapping()
 
     def _unrepeated(self) -> None:
-        """Of flips that came together, because one was late, the last alone was seen, if it is one still."""
+        """Of flips that come together, as one was late, the last alone is looked at, if it is one still."""
         now = self.was
         for n, seen in enumerate(self.seen):
             if seen and seen[0] == now:
@@ -86,20 +87,20 @@ class Look:
     def past(self, flapper: float) -> Past:
         noise = self.noise(flapper)
 
-        def ratio(found: float) -> float:
-            return max(((1 - flapper) * found + flapper * self._flaps) / noise, _LEAST)
+        def ratios(found: Sequence[float]) -> tuple[float, ...]:
+            return tuple(max(((1 - flapper) * p + flapper * self._flaps) / noise, _LEAST) for p in found)
 
+        *ill, ended = map(ratios, self._ills)
+        return Past(tuple(ill), ended, min(self._flaps / max(self._whole, 1e-300), 1e9))
+
+    @cached_property
+    def _ills(self) -> list[list[float]]:
+        """By age: P(flips | ill since then), for each share of failing looks, and if it got well by itself."""
         firsts = [self._first(age) for age in range(BINS)]
-        ill = []
-        for share in SHARES:
-            after = self._back(share)
-            by_look = {k: ratio(_dot(self._alone[k], after[k])) for k in set(firsts)}
-            ill.append(tuple(by_look[k] for k in firsts))
         steps = round(ENDS_S / self.manner.every_s)
-        by_look = {k: ratio(self._for(k, steps, 0.8)) for k in set(firsts)}
-        return Past(
-            tuple(ill), tuple(by_look[k] for k in firsts), min(self._flaps / max(self._whole, 1e-300), 1e9)
-        )
+        told = [{k: _dot(self._alone[k], after[k]) for k in set(firsts)} for after in map(self._back, SHARES)]
+        told.append({k: self._for(k, steps, 0.8) for k in set(firsts)})
+        return [[by_look[k] for k in firsts] for by_look in told]
 
     def brief(self, age_s: float, length_s: float) -> float:
         """P(flips | ill for so long, so long ago, and not flapping)."""
@@ -163,6 +164,10 @@ class Look:
             after.append(backward(after[-1], rows(self.manner, share, seen)))
         return after[::-1]
 
+    @cached_property
+    def _calm(self) -> list[list[float]]:
+        return self._back(0.0)
+
     def _for(self, n: int, looks: int, share: float) -> float:
         """P(flips | ill for so many looks from the n-th on)."""
         here, until = self._alone[n], min(n + looks, self.steps)
@@ -181,6 +186,14 @@ def _dot(a: Sequence[float], b: Sequence[float]) -> float:
 
 def _merged(here: Sequence[Sequence[float]]) -> list[float]:
     return [sum(chances) for chances in zip(*here, strict=True)]
+
+
+def timing(flips: Flips, every_s: float, now: float) -> float:
+    """Log: how well the moments of flips fit a check that looks so often, about."""
+    moments = [at for at, _ in flips if at >= now - WINDOW_S]
+    phase = _phase(moments, every_s)
+    late = sum((at - phase) % every_s > _SOON_S for at in moments)
+    return late * log(LATE / every_s) - log(every_s)
 
 
 def _phase(moments: Sequence[float], every_s: float) -> float:

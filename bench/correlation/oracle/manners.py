@@ -1,4 +1,4 @@
-"""How a check counts and shows what it looks at, as a Markov chain: what it counts and what the watcher saw of that."""
+"""How a check behaves, as a Markov chain: what it counts, what it shows and what the watcher saw of that."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import exp, log
+from operator import mul
 from statistics import fmean
 from typing import NamedTuple
 
@@ -23,9 +24,7 @@ from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S, BINS
 
 _DEEP = 2  # calls above a broken service that are summed where nothing fails
-import os
-_SHARE=float(os.environ.get('SH','2'))
-_LOW, _HIGH = -2.5, float(os.environ.get('HI','8'))  # log: no leaning beyond these
+_LOW, _HIGH = -2.5, 8.0  # log: no leaning beyond these
 _ROUNDS = 4
 
 
@@ -84,10 +83,9 @@ class Spread:
         self.evidence, self.dice, self.belief = evidence, dice, evidence.belief
         self.near = self._near()
         self.callers = {s: [c for c in self.belief.callers.get(s, ()) if c in self.near] for s in self.near}
-        needs = _needs(self.belief)
-        self.needs = {s: len(self.near.intersection(needs.get(s, ()))) for s in self.near}
+        self.needs = {s: len(self.near.intersection(_needs(self.belief).get(s, ()))) for s in self.near}
         self.above = self._above()
-        self.fits = {s: [a * b for a, b in zip(evidence.suffers(s), self.above[s], strict=True)] for s in self.near}
+        self.fits = {s: list(map(mul, evidence.suffers(s), self.above[s])) for s in self.near}
         self.strangers = sorted(evidence.noisy, key=lambda s: (-max(self.above[s]), s))
         self._turns: dict[tuple[str, str, int, float, int], _Turn] = {}
         self._calm: dict[tuple[str, int, float], float] = {}
@@ -113,17 +111,15 @@ class Spread:
         total = [0.0] * BINS
         for caller in self.callers[service]:
             call = self.belief.calls[caller, service]
-            steps = _of(call.delays)
-            fades = exp(-BIN_S / fmean(call.delays))
-            share = 1 / self.needs[caller]**_SHARE
-            p, tail, left = call.chance, 0.0, 1.0
-            before = 0.0
+            steps, fades = _of(call.delays), exp(-BIN_S / fmean(call.delays))
+            share = 1 / self.needs[caller] ** 2  # one of what it needs is enough to explain it
+            fits, sooner, late = 0.0, 0.0, 1.0
             for age, (own, more) in enumerate(zip(self.evidence.suffers(caller), above[caller], strict=True)):
-                tail = steps[1] * before + fades * tail
-                left -= steps[age]
-                before = own * more
-                fits = steps[0] * before + tail + max(left, 0.0)
-                total[age] += log(1 - p + p * fits) * share
+                sooner = steps[1] * fits + fades * sooner
+                fits = own * more
+                late -= steps[age]
+                told = steps[0] * fits + sooner + max(late, 0.0)
+                total[age] += log(1 - call.chance + call.chance * told) * share
         return [exp(min(max(x, _LOW), _HIGH)) for x in total]
 
     def draw(self, sources: Sequence[Source]) -> Drawn:

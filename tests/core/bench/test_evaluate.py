@@ -154,7 +154,7 @@ def test_warnings_count_where_nothing_is_critical_and_old_or_planned_troubles_ne
 
 def test_every_ranker_answers_every_case() -> None:
     case = made({"c"}, critical(CHAIN, "c", 0), critical(CHAIN, "b", 10))
-    (told,) = run([("", case)], rankers(with_oracle=False))
+    (told,) = run([("", case)], rankers(with_oracles=False))
     assert list(told.answers) == [*BASELINES, ENGINE]
     assert told.answers[ENGINE].right
 
