@@ -19,6 +19,7 @@ from bench.correlation.simulate import NOWS
 FLAPPERS = 0.25  # checks that flap, in a mesh
 _NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS, 1.0)
 _FAR = log(0.01)  # a manner that is that much less likely is not thought of
+_FEW = 0.04  # ... when it is asked for restarts
 _USUAL_S = 10.0  # between the looks of a check
 
 
@@ -128,6 +129,6 @@ class Kits:
 
     def _brief(self, unit: str, sight: Sight) -> Brief:
         flips = self.heard.flips.get((unit, sight.name), ())
-        looks = [(way.chance, self._look(flips, way.manner)) for way in sight.ways]
+        looks = [(way.chance, self._look(flips, way.manner)) for way in sight.ways if way.chance > _FEW]
         noise = [(chance / x.noise(self.flapper), x) for chance, x in looks]
         return lambda age_s, length_s: min(sum([p * x.brief(age_s, length_s) for p, x in noise]), 1e9)

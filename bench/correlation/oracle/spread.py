@@ -26,6 +26,7 @@ from bench.correlation.oracle.looks import BIN_S, BINS
 _DEEP = 2  # calls above a broken service that are summed where nothing fails
 _LOW, _HIGH = -2.5, 8.0  # log: no leaning beyond these
 _ROUNDS = 4
+_SELDOM = 1e-4  # a delay is not thought of
 
 
 def _steps(delay_s: float) -> list[float]:
@@ -75,7 +76,7 @@ class _Turn(NamedTuple):
     total: float  # log
     sums: list[float]
     ages: list[int]  # -1: it does not suffer
-    leant: list[float]  # log: what the draw has in it
+    leant: list[float]  # what the draw has in it
 
 
 class Spread:
@@ -103,8 +104,11 @@ class Spread:
     def _above(self) -> dict[str, list[float]]:
         """By age: how well what is above each fits its suffering, about."""
         found = {s: [1.0] * BINS for s in self.near}
+        changed = self.near
         for _ in range(_ROUNDS):
-            found = {s: self._over(s, found) for s in self.near}
+            new = {s: self._over(s, found) for s in self.near if not changed.isdisjoint(self.callers[s])}
+            changed = {s for s, above in new.items() if above != found[s]}
+            found |= new
         return found
 
     def _over(self, service: str, above: Mapping[str, Sequence[float]]) -> list[float]:
@@ -166,7 +170,7 @@ class Spread:
             turn = self._turns[key] = self._turn(pair[0], call, age, share if pair[1] else 1.0, already)
         n = bisect(turn.sums, self.dice.random() * turn.sums[-1])
         n = min(n, len(turn.ages) - 1)
-        drawn.weight += turn.total - turn.leant[n]
+        drawn.weight += turn.total - log(turn.leant[n])
         return turn.ages[n]
 
     def _turn(self, caller: str, call: Call, age: int, share: float, already: int) -> _Turn:
@@ -175,14 +179,16 @@ class Spread:
         well = fits[already] if already >= 0 else 1.0
         ages, odds, leant, late = [], [], [], 1.0
         for k in range(age - already):
+            if steps[k] < _SELDOM:
+                break
             lean = min(max(fits[age - k] / well, 1e-9), 1e9)
             ages.append(age - k)
             odds.append(p * steps[k] * lean)
-            leant.append(log(lean))
+            leant.append(lean)
             late -= steps[k]
         ages.append(-1)
         odds.append(1 - p + p * max(late, 0.0))
-        leant.append(0.0)
+        leant.append(1.0)
         return _Turn(log(sum(odds)), list(accumulate(odds)), ages, leant)
 
     def _quiet(self, service: str, age: int, share: float) -> float:
@@ -223,7 +229,7 @@ def _still(evidence: Evidence, caller: str, callee: str, age: int, share: float,
             above = belief.callers.get(caller, ())
             more = exp(sum(_still(evidence, c, caller, then, 1.0, deep - 1) for c in above))
         for k in range(age + 1):
-            if steps[k] < 1e-4:
+            if steps[k] < _SELDOM:
                 break
             late -= steps[k]
             fits += steps[k] * own[age - k] * more
