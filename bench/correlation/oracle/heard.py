@@ -26,12 +26,13 @@ class Heard:
         self.gone = 0  # checks that came and went before any fault
         self._read(case, belief)
 
+    def usual(self) -> bool:
+        """Who is silent would say something."""
+        return not self.planned and not self.stale
+
     def mute(self, unit: str, name: str) -> bool:
         """It says nothing of what is going on."""
         return unit in self.planned or (unit, name) in self.stale
-
-    def of(self, unit: str, name: str) -> bool:
-        return unit in self.planned or (unit, name) in self.stale or (unit, name) in self.flips
 
     def restarted(self, units: Sequence[str]) -> bool:
         """Whether these may be restarting: some came back or have failed for no longer than that takes."""

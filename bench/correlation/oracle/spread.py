@@ -90,6 +90,7 @@ class Spread:
         self.strangers = sorted(evidence.noisy, key=lambda s: (-max(self.above[s]), s))
         self._turns: dict[tuple[str, str, int, float, int], _Turn] = {}
         self._calm: dict[tuple[str, int, float], float] = {}
+        self._stands = _known if evidence.heard.usual() else {}
 
     def _near(self) -> set[str]:
         """Services of which something was heard, and all that they need."""
@@ -198,12 +199,31 @@ class Spread:
             found = 0.0
             for caller in self.belief.callers.get(service, ()):
                 if caller not in self.near:
-                    found += _still(self.evidence, caller, service, age, share, _DEEP)
+                    found += self._still(caller, service, age, share, _DEEP)
             self._calm[key] = found
         return found
 
+    def _still(self, caller: str, callee: str, age: int, share: float, deep: int) -> float:
+        """Log: that a caller stands, and those above it."""
+        key = (id(self.belief), caller, callee, age, share, deep)
+        if (found := self._stands.get(key)) is None:
+            call = self.belief.calls[caller, callee]
+            p, steps = call.chance * share, _of(call.delays)
+            own, late, fits, more = self.evidence.suffers(caller), 1.0, 0.0, 1.0
+            if deep > 1:
+                then = max(age - round(fmean(call.delays) / BIN_S), 0)
+                above = self.belief.callers.get(caller, ())
+                more = exp(sum(self._still(c, caller, then, 1.0, deep - 1) for c in above))
+            for k in range(age + 1):
+                if steps[k] < _SELDOM:
+                    break
+                late -= steps[k]
+                fits += steps[k] * own[age - k] * more
+            found = self._stands[key] = log(1 - p + p * (fits + max(late, 0.0)))
+        return found
 
-_known: dict[tuple[int, str, str, int, float, int], float] = {}
+
+_known: dict[tuple[int, str, str, int, float, int], float] = {}  # of callers that say nothing and would
 _lows: dict[int, tuple[Belief, dict[str, list[str]]]] = {}  # kept with the belief, so that no other gets its id
 
 
@@ -214,24 +234,3 @@ def _needs(belief: Belief) -> dict[str, list[str]]:
         for caller, callee in belief.calls:
             found.setdefault(caller, []).append(callee)
     return _lows[id(belief)][1]
-
-
-def _still(evidence: Evidence, caller: str, callee: str, age: int, share: float, deep: int) -> float:
-    """Log: that a caller stands, and those above it."""
-    key = (id(evidence.belief), caller, callee, age, share, deep)
-    if (found := _known.get(key)) is None:
-        belief = evidence.belief
-        call = belief.calls[caller, callee]
-        p, steps = call.chance * share, _of(call.delays)
-        own, late, fits, more = evidence.suffers(caller), 1.0, 0.0, 1.0
-        if deep > 1:
-            then = max(age - round(fmean(call.delays) / BIN_S), 0)
-            above = belief.callers.get(caller, ())
-            more = exp(sum(_still(evidence, c, caller, then, 1.0, deep - 1) for c in above))
-        for k in range(age + 1):
-            if steps[k] < _SELDOM:
-                break
-            late -= steps[k]
-            fits += steps[k] * own[age - k] * more
-        found = _known[key] = log(1 - p + p * (fits + max(late, 0.0)))
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from dataclasses import replace
 from math import exp
 from statistics import fmean
@@ -165,6 +166,20 @@ def test_it_is_told_no_more_than_is_shown() -> None:
         found = onlooker(case)
         assert found
         assert onlooker(replace(case, world=None, kind="", truth=frozenset(), callers_failing=None)) == found
+
+
+@pytest.mark.parametrize("kind", ["hidden", "service"])
+def test_what_is_planned_in_one_case_says_nothing_of_the_next(kind: str) -> None:
+    for case in some(kind, 4):
+        fresh, used = (replace(case, topology=deepcopy(case.topology)) for _ in range(2))
+        heard = {event["service"] for event in case.events}
+        planned = [
+            {"t": 0.0, "service": s, "instance": i, "check": f"_service_maintenance:{i}", "status": "critical"}
+            for i, s in case.topology["instances"].items()
+            if s not in heard
+        ]
+        onlooker(replace(used, events=[*case.events, *planned]))
+        assert onlooker(used) == onlooker(fresh)
 
 
 def test_it_stands_beside_the_engine_on_the_cases_that_it_is_asked() -> None:
