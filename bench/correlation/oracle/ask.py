@@ -17,7 +17,7 @@ from bench.correlation.simulate import NOWS, Case
 from bench.correlation.state import Ranking
 
 AGES = tuple(round(now / BIN_S) for now in NOWS)
-_FEW, _MANY = 4, 60  # draws for each age: of all faults, of those that then may be the best
+_FEW, _MANY = 4, 40  # draws for each age: of all faults, of those that then may be the best
 _FAR = 6.0  # log: what is that much worse is not drawn again
 _LATER = range(7)  # steps between two faults
 _MOST = 20

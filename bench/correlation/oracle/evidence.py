@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise, product
 from math import prod
 
-from bench.correlation.faults import ON_SICK, PARTIAL, RECOVERS, UNIT_SUFFERS
+from bench.correlation.faults import ON_SICK, PARTIAL, RECOVERS
 from bench.correlation.oracle.belief import UNCHECKED, Belief
 from bench.correlation.oracle.deploys import deployed
 from bench.correlation.oracle.heard import Heard
-from bench.correlation.oracle.kits import Kits, Sight, Way
-from bench.correlation.oracle.looks import BINS, Past
+from bench.correlation.oracle.kits import Kits, Sight
+from bench.correlation.oracle.looks import BINS
 from bench.correlation.simulate import Case
 
 OWN = (0.73, 0.1, 0.1, 0.07)  # how often a root fails so many of its looks, see SHARES
@@ -143,25 +143,10 @@ def _one(sight: Sight, n: int, q: int, age: int) -> float:
 def _suffers(sights: Sequence[Sight]) -> By:
     """By check how often it sees that, and what it says at each unit. A few victims get well by themselves."""
     found = [0.0] * BINS
-    shares = [((1 - RECOVERS) * weight, q) for q, weight in enumerate(SUFFERS)]
-    for weight, q in (*shares, (RECOVERS, None)):
-        told = [_felt(sight, q) for sight in sights]
-        found = [a + weight * prod(each) for a, each in zip(found, zip(*told, strict=True), strict=True)]
+    for q, weight in enumerate((*((1 - RECOVERS) * share for share in SUFFERS), RECOVERS)):
+        told = zip(*(sight.felt[q] for sight in sights), strict=True)
+        found = [a + weight * prod(each) for a, each in zip(found, told, strict=True)]
     return found
-
-
-def _felt(sight: Sight, q: int | None) -> By:
-    """By age, if this share of the looks fails; None: if it got well."""
-
-    def of(past: Past) -> By:
-        return past.ended if q is None else past.ill[q]
-
-    def felt(way: Way) -> By:
-        each = zip(*map(of, way.pasts), strict=True)
-        return [way.chance * prod([1 - UNIT_SUFFERS + UNIT_SUFFERS * x for x in told]) for told in each]
-
-    ways = zip(*map(felt, sight.ways), strict=True)
-    return [sight.deps * sum(told) + 1 - sight.deps for told in ways]
 
 
 def _sights(sights: Sequence[Sight]) -> list[tuple[list[Sight], float]]:

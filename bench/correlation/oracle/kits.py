@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import exp, log
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import exp, log, prod
 from statistics import fmean
 from typing import NamedTuple
 
 from bench.correlation.checks import LATE
+from bench.correlation.faults import UNIT_SUFFERS
 from bench.correlation.noise import WINDOW_S as NOISE_S
 from bench.correlation.oracle.belief import Belief, Kind
 from bench.correlation.oracle.deploys import Brief
@@ -18,7 +21,7 @@ from bench.correlation.simulate import NOWS
 
 FLAPPERS = 0.25  # checks that flap, in a mesh
 _NOTHING = Past(((1.0,) * BINS,) * len(SHARES), (1.0,) * BINS, 1.0)
-_FAR = log(0.01)  # a manner that is that much less likely is not thought of
+_FAR = log(0.02)  # a manner that is that much less likely is not thought of
 _FEW = 0.04  # ... when it is asked for restarts
 _USUAL_S = 10.0  # between the looks of a check
 
@@ -31,13 +34,35 @@ class Way(NamedTuple):
     pasts: tuple[Past, ...]  # by unit
 
 
-class Sight(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sight:
     """One check of a service."""
 
     name: str
     own: float
     deps: float
     ways: tuple[Way, ...]
+
+    @cached_property
+    def felt(self) -> list[list[float]]:
+        """By share of the looks that fail, and last if it got well by itself, by age: if the service suffers."""
+        return [
+            self._felt([past.ill[q] for past in way.pasts] for way in self.ways) for q in range(len(SHARES))
+        ] + [self._felt([past.ended for past in way.pasts] for way in self.ways)]
+
+    def _felt(self, told: Iterable[Sequence[Sequence[float]]]) -> list[float]:
+        found = [1 - self.deps] * BINS
+        for way, units in zip(self.ways, told, strict=True):
+            p = self.deps * way.chance
+            for age, each in enumerate(zip(*units, strict=True)):
+                found[age] += p * prod([1 - UNIT_SUFFERS + UNIT_SUFFERS * x for x in each])
+        return found
+
+
+@lru_cache(maxsize=256)
+def _silent(kind: Kind, units: int) -> Sight:
+    ways = tuple(Way(p, manner, (silent(manner),) * units) for manner, p in kind.manners)
+    return Sight(kind.name, kind.own, kind.deps, ways)
 
 
 class Kits:
@@ -75,6 +100,8 @@ class Kits:
         """And the log of how likely it is that it says what it does."""
         units = self.belief.units[service]
         told = [flips for unit in units if (flips := self.heard.flips.get((unit, kind.name)))]
+        if not told and not any(self.heard.mute(unit, kind.name) for unit in units):
+            return _silent(kind, len(units)), 0.0
         logs = {
             manner: log(p) + sum(self._log(flips, manner) for flips in told)
             for manner, p in self._timely(kind, told)

@@ -205,7 +205,7 @@ def _phase(moments: Sequence[float], every_s: float) -> float:
     return max(moments, key=near, default=0.0) - 1e-3
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def look(manner: Manner, flips: Flips, now: float, rate: float) -> Look:
     return Look(manner, flips, now, rate)
 
