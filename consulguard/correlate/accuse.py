@@ -19,6 +19,7 @@ from consulguard.correlate.cause.weights import WEIGHTS
 from consulguard.correlate.graph import Graph
 from consulguard.correlate.keys import node_key, root_of, root_target, service_key, zone_key
 from consulguard.correlate.places import Place, place_of_node, place_of_zone, stand_out
+from consulguard.correlate.related import related
 from consulguard.correlate.survey import Survey
 from consulguard.model import Alternative, Root, Target
 from consulguard.policy import CorrelatePolicy
@@ -93,12 +94,15 @@ class Accused:
     def others(
         self, graph: Graph, seen: Survey, root: Root, named: frozenset[Entity], onset: datetime
     ) -> tuple[Alternative, ...]:
-        """The likeliest causes that no explanation names, and why each is less likely."""
+        """The likeliest causes beside it that no explanation names, and why each is less likely."""
         if self.verdict is None or self.chance(root) is None:
             return ()
         told: list[Alternative] = []
         for suspect in self.verdict.suspects:
-            if (suspect.kind, suspect.key) in named or suspect.chance < _WORTH or len(told) == _MOST:
+            if suspect.chance < _WORTH or len(told) == _MOST:
+                break
+            entity = suspect.kind, suspect.key
+            if entity in named or not related(graph, entity_of(root), entity):
                 continue
             other = _root(graph, suspect.kind, suspect.key)
             if other is not None:

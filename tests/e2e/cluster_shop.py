@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.support.cluster import Cluster
 
-WELL = {"shop-web": ("c1", "c2"), "shop-cart": ("c1", "c2"), "shop-db": ("c2",), "shop-side": ("c1",)}
+WELL = {"shop-web": ("c1", "c2"), "shop-cart": ("c1", "c2"), "shop-db": ("c1",), "shop-side": ("c1",)}
 MOVED = ("sick", "heals", "fails")  # one instance each, on c2
 EVERY = "500ms"
 

@@ -43,6 +43,20 @@ def test_a_service_that_looks_well_is_blamed_by_what_only_it_explains() -> None:
     assert any("known callers of db fail (a, b, c, d)" in s for s in one.why)
 
 
+def test_only_what_could_bring_it_down_is_considered_beside_it() -> None:
+    book = known(
+        *(place(name) for name in ("n1", "n2")),
+        service("web", "db", nodes=("n1",)),
+        service("db", nodes=("n3",)),
+        *(service(name, nodes=("n2",)) for name in ("mail", "list", "cart", "user")),
+    )
+    units = [inst("web", "n1"), inst("mail", "n2"), inst("list", "n2")]
+    remember(book, [look(unit, 10) for unit in units])
+    found = blame(book.graph, troubles(*(bad(unit, 10) for unit in units)), at(25), INFER, Past(book.trails))
+    others = {e.root.name: {a.root.name for a in e.alternatives} for e in found}
+    assert others == {"web": {"db", "n1"}, "mail": {"n2"}, "list": {"n2"}}
+
+
 def test_the_sentences_agree_with_the_numbers() -> None:
     book = known(*HIDDEN, service("e", "db", count=2))
     found = fail(book, "a", "b", "c")
