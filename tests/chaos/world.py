@@ -284,7 +284,7 @@ class World:
             "consul": {"http_addr": replica.ways["consul"][0].address, **token},
             "guards": {**GUARDS, "hold_down": "1s", "root_settle": "1s", "min_looks": 1},
             "health": {"recovery": "1s", "flap_changes": MANY},
-            "correlate": {"group_min": MANY, "resolve": "1s"},
+            "correlate": {"group_min": MANY, "infer": False, "resolve": "1s"},  # all stand on one node
             "actions": {"http": {"hosts": {"target": host_given}}},
             "journal": {"store": "postgresql", "dsn_file": "dsn"},
             "coordinate": self._coordinate(replica),
