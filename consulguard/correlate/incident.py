@@ -312,7 +312,7 @@ class _Turn:
     def _put(self, old: Incident | None, new: Incident) -> None:
         """Keep the newer; raise the version if people would want to know."""
         if old is not None and not _worth_telling(old, new):
-            said = {"confidence": old.confidence, "unknown": old.unknown}
+            said = {"confidence": old.confidence, "unknown": old.unknown, "alternatives": old.alternatives}
             self.book.incidents[new.id] = msgspec.structs.replace(new, **said)
             return
         if old is not None:
@@ -321,8 +321,12 @@ class _Turn:
 
 
 def _worth_telling(old: Incident, new: Incident) -> bool:
-    """Another state, root, set of members with their roles and states, or a step of confidence."""
+    """Another state, root, set of members with their roles and states, a step of confidence, or something else
+    that has become likelier than the root, or no longer is.
+    """
     if old.state is not new.state or old.root != new.root or abs(old.confidence - new.confidence) > _STEP - 1e-9:
+        return True
+    if (old.likelier is None) is not (new.likelier is None):
         return True
     return old.members != new.members and _members(old) != _members(new)
 

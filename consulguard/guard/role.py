@@ -5,7 +5,7 @@ from __future__ import annotations
 from consulguard.guard.answer import Answer, age_s, allow, ask, deny, seconds
 from consulguard.guard.reach import touches_nothing
 from consulguard.guard.situation import Situation
-from consulguard.model import Alternative, Role
+from consulguard.model import Role
 
 
 def guard(s: Situation) -> Answer:
@@ -19,19 +19,13 @@ def guard(s: Situation) -> Answer:
     if s.subject.depends_on_failing:
         failing = ", ".join(s.subject.depends_on_failing)
         return deny(f"{name} depends on {failing}, which fails too and comes first")
-    if s.incident.unknown and (likelier := _likelier(s)) is not None:
+    if (likelier := s.incident.likelier) is not None:
         other, named = likelier.root, s.incident.root
         return ask(
             f"we do not know who is to blame: {other.kind} {other.name} ({likelier.confidence:.0%}) is likelier"
             f" than {named.name} ({s.incident.confidence:.0%}), so a person decides"
         )
     return _graph(s)
-
-
-def _likelier(s: Situation) -> Alternative | None:
-    """The likeliest other cause, where it is likelier than the one that was named."""
-    others = [other for other in s.incident.alternatives if other.confidence > s.incident.confidence]
-    return max(others, key=lambda other: other.confidence, default=None)
 
 
 def _graph(s: Situation) -> Answer:

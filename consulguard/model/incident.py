@@ -143,6 +143,12 @@ class Incident(Value, frozen=True, kw_only=True):
     kept_by: str = ""  # a person keeps it open, though nothing of it fails
     kept_why: str = ""
 
+    @property
+    def likelier(self) -> Alternative | None:
+        """The likeliest other cause, where we do not know who is to blame and it is likelier than the root."""
+        others = [other for other in self.alternatives if self.unknown and other.confidence > self.confidence]
+        return max(others, key=lambda other: other.confidence, default=None)
+
 
 class Subject(Value, frozen=True, kw_only=True):
     """Something a playbook may match: a member of an incident with all its labels."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from consulguard.correlate import Book, learn, remember, update
+from consulguard.correlate import Book, blame, learn, open_incidents, remember, update
+from consulguard.correlate.accuse import Past, standing
 from consulguard.model import Fact, Incident, Observation, Status, Target, Trouble
 from consulguard.policy import CorrelatePolicy
 from hypothesis import given, settings
@@ -104,3 +105,29 @@ def test_an_incident_that_fails_elsewhere_as_well_does_not_only_shrink() -> None
     told = update(book, troubles(*sick, bad(inst("db", "e1", 3))), at(25), CorrelatePolicy())
     assert {(i.root.name, i.version) for i in told} == {("w2", 2), ("db", 1)}
     assert book.abating == {}
+
+
+SHARED: list[Fact] = [
+    *(place(name) for name in ("c1", "c2")),
+    *(service(name, nodes=("c1", "c2")) for name in ("web", "cart")),
+    *(service(name, nodes=("c2",)) for name in ("db", "list", "mail", "user")),
+]
+
+
+def test_whether_something_else_is_likelier_is_said_of_one_moment() -> None:
+    """Three fail on one node, which at first is likelier than each. Small steps of chances are not told."""
+    book, units = known(*SHARED), [inst(name, "c2") for name in ("db", "list", "mail")]
+    failing = troubles(*(bad(unit, 10) for unit in units))
+    for unit in units:
+        remember(book, [Observation(target=unit, check=unit.instance, status=Status.CRITICAL, at=at(10))])
+    answers = set()
+    for seconds in range(11, 131, 3):
+        past = Past(book.trails, standing(incident.root for incident in open_incidents(book)))
+        found = blame(book.graph, failing, at(seconds), INFER, past)
+        update(book, failing, at(seconds), INFER)
+        told = {incident.root: incident for incident in open_incidents(book)}
+        for one in found:
+            likelier = one.unknown and any(other.confidence > one.confidence for other in one.alternatives)
+            assert (told[one.root].likelier is not None) is likelier
+            answers.add(likelier)
+    assert answers == {True, False}
