@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from consulguard.correlate.index import Edge, Index
-from consulguard.correlate.keys import is_consul, node_key, service_key, zone_key
+from consulguard.correlate.keys import is_consul, node_key, node_key_of, service_key, zone_key
 from consulguard.model import EdgesFact, Fact, InstanceFact, NodeFact, ServiceFact, Target, own_meta
 
 F = TypeVar("F", ServiceFact, NodeFact, EdgesFact)
@@ -79,8 +79,7 @@ class Graph(msgspec.Struct, kw_only=True, dict=True):
             return
         before = self.services.get(service_key(fact.target))
         for name in {*fact.nodes, *(before.nodes if before else ())}:
-            here = Target(dc=fact.target.dc, partition=fact.target.partition, peer=fact.target.peer, node=name)
-            self.servers[node_key(here)] = fact.at
+            self.servers[node_key_of(fact.target, name)] = fact.at
         self.servers = {node: at for node, at in self.servers.items() if at > fact.at - DAY}
 
     @cached_property

@@ -6,11 +6,12 @@ after the edges that name it needs no repair.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container
-from typing import NamedTuple, TypeVar
+from collections.abc import Container, Iterable, Iterator
+from typing import TypeVar
 
-from consulguard.correlate.keys import node_key, service_key, zone_key
+import msgspec
+
+from consulguard.correlate.keys import node_key_of, service_key, zone_key
 from consulguard.model import EdgesFact, NodeFact, ServiceFact, Target, Upstream
 
 PROXY_UPSTREAM = 0.9  # configured for certain; that it is used is not
@@ -22,13 +23,20 @@ PERMISSIONS = ("intention",)  # provenances that say "may call", which a deny ta
 V = TypeVar("V")
 
 
-class Edge(NamedTuple):
+class Edge(msgspec.Struct, frozen=True, order=True, gc=False):
     """``caller`` depends on ``callee`` (service keys), as told by the most trusted source."""
 
     caller: str
     callee: str
     provenance: str
     trust: float
+
+
+class Claim(msgspec.Struct, frozen=True, order=True, gc=False):
+    """One source's word for an edge; of several the greatest counts."""
+
+    trust: float
+    provenance: str
 
 
 Links = dict[tuple[str, str, str], float]  # (caller, callee, provenance) -> trust
@@ -41,9 +49,7 @@ class Index:
         self.known: dict[str, None] = {}  # services that are registered, sidecars included
         self.owner: dict[str, str] = {}  # sidecar -> the service it stands in front of
         self.sidecars: dict[str, dict[str, None]] = {}
-        self.out: dict[
-            str, dict[str, dict[str, tuple[str, float]]]
-        ] = {}  # caller, callee, origin -> provenance, trust
+        self.out: dict[str, dict[str, dict[str, Claim]]] = {}  # caller, callee, origin
         self.into: dict[str, dict[str, None]] = {}
         self.denied: dict[tuple[str, str], dict[str, None]] = {}
         self.on_node: dict[str, dict[str, int]] = {}  # node key -> service key -> instances there, as far as known
@@ -81,7 +87,7 @@ class Index:
             self.zones.setdefault(zone_key(new.target, new.zone), {})[key] = None
         self.listed.pop(key, None)
         if new is not None and new.instances is not None:
-            self.listed[key] = Counter(service_key(target) for target in new.instances)
+            self.listed[key] = _counted(map(service_key, new.instances))
 
     def put_edges(self, old: EdgesFact | None, new: EdgesFact | None) -> None:
         self.version += 1
@@ -102,17 +108,16 @@ class Index:
 
     def edges(self, caller: str) -> dict[str, Edge]:
         """All edges of a service, sidecars folded, the most trusted of each pair; in the callees' order."""
-        best: dict[str, Edge] = {}
+        best: dict[str, Claim] = {}
         for raw in (caller, *self.sidecars.get(caller, ())):
             for told, claims in self.out.get(raw, {}).items():
                 callee = self.owner.get(told, told)
                 if callee == caller:
                     continue
-                for provenance, trust in claims.values():
-                    edge = Edge(caller, callee, provenance, trust)
-                    if self._counts(edge) and (callee not in best or edge[2:][::-1] > best[callee][2:][::-1]):
-                        best[callee] = edge
-        return {callee: best[callee] for callee in sorted(best)}
+                for claim in claims.values():
+                    if self._counts(caller, callee, claim) and (callee not in best or claim > best[callee]):
+                        best[callee] = claim
+        return {c: Edge(caller, c, best[c].provenance, best[c].trust) for c in sorted(best)}
 
     def callees(self, caller: str) -> dict[str, Edge]:
         """The edges that may be used to blame: the trusted ones, or all if the caller has no trusted one."""
@@ -124,18 +129,21 @@ class Index:
 
     def callers(self, callee: str) -> list[Edge]:
         """Who uses this service, by usable edges, in the callers' order."""
-        raws = [raw for told in (callee, *self.sidecars.get(callee, ())) for raw in self.into.get(told, ())]
-        keys = sorted({self.owner.get(raw, raw) for raw in raws})
+        keys = sorted({self.owner.get(raw, raw) for raw in self.spoken(callee)})
         return [edge for key in keys if key != callee and (edge := self.callees(key).get(callee))]
 
     def called_only_by(self, callee: str, group: Container[str]) -> bool:
         """Is every known caller in the group? Stops at the first that is not."""
-        for told in (callee, *self.sidecars.get(callee, ())):
-            for raw in self.into.get(told, ()):
-                key = self.owner.get(raw, raw)
-                if key != callee and key not in group and callee in self.callees(key):
-                    return False
+        for raw in self.spoken(callee):
+            key = self.owner.get(raw, raw)
+            if key != callee and key not in group and callee in self.callees(key):
+                return False
         return True
+
+    def spoken(self, callee: str) -> Iterator[str]:
+        """Who is told to call this service, or a sidecar of it; sidecars not folded."""
+        for told in (callee, *self.sidecars.get(callee, ())):
+            yield from self.into.get(told, ())
 
     def take_moved(self) -> set[str]:
         """The services whose facts, edges or owners have changed since this was asked last."""
@@ -144,10 +152,10 @@ class Index:
 
     # ---- inside
 
-    def _counts(self, edge: Edge) -> bool:
-        if edge.provenance in PERMISSIONS:
-            return (edge.caller, edge.callee) not in self.denied
-        return edge.provenance != "prepared-query" or edge.callee in self.known
+    def _counts(self, caller: str, callee: str, claim: Claim) -> bool:
+        if claim.provenance in PERMISSIONS:
+            return (caller, callee) not in self.denied
+        return claim.provenance != "prepared-query" or callee in self.known
 
     def _service_links(self, fact: ServiceFact | None) -> Links:
         links: Links = {}
@@ -179,7 +187,8 @@ class Index:
 
     def _name(self, target: Target) -> str:
         key = service_key(target)
-        self.targets.setdefault(key, target.of_service())
+        if key not in self.targets:
+            self.targets[key] = target.of_service()
         return key
 
     def _set_owner(self, key: str, old: ServiceFact | None, new: ServiceFact | None) -> None:
@@ -203,10 +212,8 @@ class Index:
         for link, trust in after.items():
             if before.get(link) != trust:
                 caller, callee, provenance = link
-                self.out.setdefault(caller, {}).setdefault(callee, {})[f"{origin}|{provenance}"] = (
-                    provenance,
-                    trust,
-                )
+                claims = self.out.setdefault(caller, {}).setdefault(callee, {})
+                claims[f"{origin}|{provenance}"] = Claim(trust, provenance)
                 self.into.setdefault(callee, {})[caller] = None
                 self._stale(caller)
         for link in before.keys() - after.keys():  # last, or a name that is still spoken of would be forgotten
@@ -263,13 +270,16 @@ def _node_names(fact: ServiceFact | None) -> dict[str, int]:
     """Node key -> the service's instances there; one each where nobody has told how many."""
     if fact is None:
         return {}
-    counts = Counter(i.target.node for i in fact.instances or ())
+    counts = _counted([i.target.node for i in fact.instances or ()])
     alone = fact.count if len(fact.nodes) == 1 else 1
-    here = fact.target
-    return {
-        node_key(Target(dc=here.dc, partition=here.partition, peer=here.peer, node=name)): counts.get(name, alone)
-        for name in fact.nodes
-    }
+    return {node_key_of(fact.target, name): counts.get(name, alone) for name in fact.nodes}
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 def _drop(table: dict[str, dict[str, V]], key: str, member: str) -> None:

@@ -28,7 +28,12 @@ def service_key(target: Target) -> str:
 
 def node_key(target: Target) -> str:
     """``target.of_node().key``, remembered."""
-    return _join(target.dc, target.partition, "default", target.peer, "", target.node)
+    return node_key_of(target, target.node)
+
+
+def node_key_of(here: Target, name: str) -> str:
+    """The key of the node of this name, where ``here`` is."""
+    return _join(here.dc, here.partition, "default", here.peer, "", name)
 
 
 def zone_key(target: Target, zone: str) -> str:

@@ -91,12 +91,12 @@ def trails_of(topology: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
     for event in events:
         if (at := event["t"]) > now:
             continue
-        instance, check, status = event["instance"] or "", event["check"], event["status"]
-        node = event.get("node") or nodes.get(instance, "")
+        instance, check = event["instance"] or "", event["check"]
+        node, level = event.get("node") or nodes.get(instance, ""), _level(check, event["status"])
         key = (node, instance, check)
-        if key in found:
-            found[key].see(at, _level(check, status))
-        elif level := _level(check, status):
+        if (trail := found.get(key)) is not None:
+            trail.see(at, level)
+        elif level:
             found[key] = Trail(target=_target(event["service"], node, instance), check=check, flips=[(at, level)])
     return list(found.values())
 

@@ -99,6 +99,7 @@ class Callers:
         self._leaning: dict[int, float] = {}
         self._made: dict[tuple[Any, ...], Said] = {}
         self._still: dict[int, list[tuple[float, int]]] = {}
+        self._standing: dict[tuple[int, float], float] = {}
 
     def _link(self) -> None:
         number, above, trusts = self.number, self.above, self._trusts
@@ -259,7 +260,9 @@ class Callers:
 
     def _edges(self, n: int, part: float, above: _Above) -> float:
         """What its callers say."""
-        found, leans = self._stands(n, part), self.w.leans * part
+        leans = self.w.leans * part
+        if (found := self._standing.get((n, part))) is None:
+            found = self._standing[n, part] = self._stands(n, leans)
         for step, said, of in above:
             found += (said.alone + log1p(leans * step.trust * (step.order * said.falls - 1))) / of
         return found
@@ -280,26 +283,24 @@ class Callers:
             broken[n] = suffers + found[n]
         return found
 
-    def _stands(self, n: int, part: float) -> float:
+    def _stands(self, n: int, leans: float) -> float:
         """What its callers that stand say."""
-        calm = self._still.get(n)
-        if calm is None:
+        if (calm := self._still.get(n)) is None:
             calm = self._still[n] = self._calm(n)
-        leans = self.w.leans * part
         return sum([callers * log1p(-leans * trust) for trust, callers in calm])
 
     def _calm(self, n: int) -> list[tuple[float, int]]:
         """How many callers stand and have nothing failing above, by how surely each would show it if it leaned on
         what is broken for certain.
         """
-        layout, service = self.scene.layout, self.names[n]
-        if not (trusts := layout.trusts(service)):
+        layout, names = self.scene.layout, self.names
+        if not (trusts := layout.trusts(names[n])):
             return []
-        calm = dict(trusts)
+        calm, told = dict(trusts), layout.told
         for caller, trust in zip(self.above[n], self._trusts[n], strict=True):
-            if layout.prompt(self.names[caller]):
+            if told(names[caller]).prompt:
                 calm[trust] -= 1
         if not any(calm.values()):
             return []
-        loud = self.w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(service) - 10.0))
+        loud = self.w.sees_deps * (1 - self.checks.quiet(self.scene.now - self.scene.since(names[n]) - 10.0))
         return [(trust * loud, callers) for trust, callers in sorted(calm.items()) if callers]

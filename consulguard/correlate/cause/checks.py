@@ -45,7 +45,7 @@ class Checks:
     def _part(self, service: str) -> tuple[float, float, float] | None:
         scene, units = self.scene, self._living(service)
         failing = [u for u in units if u.own > 0]
-        size = max(scene.layout.size(service), len(scene.units.get(service, ())))
+        size = max(scene.layout.told(service).size, len(scene.units.get(service, ())))
         if not failing or len(failing) >= size:
             return None
         since = scene.since(service)
@@ -79,7 +79,7 @@ class Checks:
         silent = scene.silent(service)
         if not (size := len(ratios) + silent):
             return 1.0, 1.0
-        calm = quiet(scene.now - since, scene.layout.manner(service), self.w)
+        calm = quiet(scene.now - since, scene.layout.told(service).manner, self.w)
         if service not in scene.units:
             return calm**silent, calm
         full, some = silent * log(calm), silent * calm

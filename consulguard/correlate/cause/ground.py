@@ -21,7 +21,7 @@ def node_ratio(callers: Callers, node: str, since: float) -> float:
     since = min((u.onset for _, u in told), default=since)
     found, calm = w.serf_quiet + scene.ill.get(node, 0.0), scene.layout.heard(node)
     for service, unit in told:
-        calm -= service in scene.layout.units(node) and scene.layout.prompt(service)
+        calm -= service in scene.layout.units(node) and scene.layout.told(service).prompt
         found += log(w.node_hit * exp(unit.own) + 1 - w.node_hit)
     return found + max(calm, 0) * log(w.node_hit * callers.checks.quiet(scene.now - since) + 1 - w.node_hit)
 
@@ -61,7 +61,7 @@ class Ground:
             return None
         if not here:
             return Story((place,), told)
-        parts = {s: here[s] / max(scene.layout.size(s), here[s], 1) for s in sorted(here)}
+        parts = {s: here[s] / max(scene.layout.told(s).size, here[s], 1) for s in sorted(here)}
         tree = self.callers.explain(parts)
         score = told + sum(tree.edges(number[s]) for s in parts)
         return Story((place,), score, tree.touches(), tree)

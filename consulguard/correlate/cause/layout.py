@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from consulguard.correlate.cause.kept import Kept
-from consulguard.correlate.cause.manners import Manner
 from consulguard.correlate.graph import Graph
 
 
@@ -14,6 +11,8 @@ class Layout:
 
     def __init__(self, graph: Graph, kept: Kept) -> None:
         self.graph, self._kept = graph, kept
+        self.told = kept.told  # what the facts of a service say
+        self.trusts = kept.trusts  # how many callers with prompt checks lean on a service, by their edges' trust
         self.version = graph.index.version
         self.services = max(len(graph.services) - len(graph.index.owner), 1)
         self.nodes = len(graph.nodes) or 1
@@ -30,24 +29,8 @@ class Layout:
     def heard(self, node: str) -> int:
         """How many units there have prompt checks."""
         if (found := self._heard.get(node)) is None:
-            found = self._heard[node] = sum(n for s, n in self.units(node).items() if self.prompt(s))
+            found = self._heard[node] = sum(n for s, n in self.units(node).items() if self.told(s).prompt)
         return found
-
-    def size(self, service: str) -> int:
-        """Units of a service; 0 when the catalog does not know it."""
-        return self._kept.told(service).size
-
-    def checked(self, service: str) -> bool:
-        """Whether a check would tell of the service's fault; where nobody has read that, we think so."""
-        return self._kept.told(service).checked
-
-    def manner(self, service: str) -> Manner:
-        """How slowly its checks may tell of a fault."""
-        return self._kept.told(service).manner
-
-    def prompt(self, service: str) -> bool:
-        """Whether it has checks that tell soon: that it stands says something."""
-        return self._kept.told(service).prompt
 
     def named(self, name: str) -> str:
         """The service of this name; empty where there is none, or more than one."""
@@ -60,10 +43,6 @@ class Layout:
     def callers(self, service: str) -> int:
         """How many checked callers lean on it."""
         return sum(self.trusts(service).values())
-
-    def trusts(self, service: str) -> Mapping[float, int]:
-        """How many callers with prompt checks lean on the service, by the trust of their edges."""
-        return self._kept.trusts(service)
 
 
 def layout(graph: Graph) -> Layout:

@@ -49,10 +49,10 @@ def services(callers: Callers, reached: list[int]) -> list[str]:
         far = reached[n].bit_count()
         worth.append(2 * (n < callers.failing) + failing + 0.2 * far - 0.02 * quiet - 0.3 * below)
     least = min(nlargest(SERVICES, worth), default=inf)
-    size, onset = scene.layout.size, scene.onset
+    told, onset = scene.layout.told, scene.onset
     order = sorted(
         [n for n, much in enumerate(worth) if much >= least],
-        key=lambda n: (-worth[n], onset.get(names[n], inf), -len(above[n]), size(names[n]), names[n]),
+        key=lambda n: (-worth[n], onset.get(names[n], inf), -len(above[n]), told(names[n]).size, names[n]),
     )
     return [names[n] for n in order[:SERVICES]]
 

@@ -184,11 +184,11 @@ class Scene:
 
     def checked(self, service: str) -> bool:
         """Whether anything would show if the service were broken."""
-        return service in self.units or self.layout.checked(service)
+        return service in self.units or self.layout.told(service).checked
 
     def silent(self, service: str) -> int:
         """Units of the service that have always passed, as far as a living node may say so."""
-        told, found = self.units.get(service, ()), self.layout.size(service)
+        told, found = self.units.get(service, ()), self.layout.told(service).size
         if service in self._frozen:
             there = {u.node for u in told}
             found -= sum(self.layout.units(n).get(service, 0) for n in self._frozen[service] if n not in there)

@@ -41,7 +41,7 @@ class Reader:
         self.fresh = now - w.fresh_s
         self._flapper, self._turn = log(w.flapper / w.fresh_s), log(w.flap_s)
         self._fault, self._blip = log(w.fault_rate), log(w.noise_rate)
-        self._hard, self._calm = (w.hard, w.hard_s, w.soft_s), (w.calm, w.calm_s, w.lucky_s)
+        self._fails, self._passes = _phases(w.hard, w.hard_s, w.soft_s), _phases(w.calm, w.calm_s, w.lucky_s)
         self._stuck = *w.blip_s, w.stuck, w.stuck_s
 
     def read(self, flips: Sequence[Flip]) -> Sign | None:
@@ -72,7 +72,7 @@ class Reader:
             d = 0.1 if d < 0.1 else _LONG if d > _LONG else d
             if n % 2:
                 well -= w.noise_rate * d
-                broken += _lasts(d, over, self._calm)
+                broken += _lasts(d, self._passes[over])
             else:
                 if start >= self.fresh:  # before, it was well, or a flapper, and would have passed on
                     found = (either(well, flapping + self._turn) if n else 0.0) - broken
@@ -80,7 +80,7 @@ class Reader:
                         best, onset = found, start
                     blips.append((start, start + d, not over))
                 well += self._blip + self._brief(d, over)
-                broken += _lasts(d, over, self._hard)
+                broken += _lasts(d, self._fails[over])
             flapping -= d / w.flap_s + (self._turn if over else 0.0)
         return best + self._fault + broken - either(well, flapping), onset, blips
 
@@ -112,11 +112,17 @@ def _turns(flips: Sequence[Flip], since: float) -> tuple[list[float], int, int]:
     return turns, worst, eased
 
 
-def _lasts(d: float, over: bool, phases: tuple[float, float, float]) -> float:
-    """Of a broken thing, a share of whose phases is long."""
-    share, long, short = phases
-    some, others = (1 - share) * exp(-d / short), share * exp(-d / long)
-    return log(some / short + others / long if over else some + others)
+_Phases = tuple[float, float, float, float]
+
+
+def _phases(share: float, long: float, short: float) -> tuple[_Phases, _Phases]:
+    """Of a broken thing, a share of whose phases is long: that one is not over yet, that it ends now."""
+    return (1 - share, -1 / short, share, -1 / long), ((1 - share) / short, -1 / short, share / long, -1 / long)
+
+
+def _lasts(d: float, phases: _Phases) -> float:
+    some, soon, others, late = phases
+    return log(some * exp(soon * d) + others * exp(late * d))
 
 
 def either(a: float, b: float) -> float:
