@@ -43,6 +43,7 @@ class Trail(Flips, kw_only=True, omit_defaults=True, gc=False):
 
     target: Target
     check: str
+    alias: bool = False  # it stands for the health of something else
 
 
 class Call(Flips, kw_only=True, omit_defaults=True, gc=False):
@@ -81,7 +82,9 @@ def notice(trails: dict[str, Trail], looks: Iterable[Observation]) -> None:
         if (trail := trails.get(look.key)) is not None:
             trail.see(look.at.timestamp(), level)
         elif level:
-            trails[look.key] = Trail(target=look.target, check=look.check, flips=[(look.at.timestamp(), level)])
+            alias = look.type == "alias"
+            flips = [(look.at.timestamp(), level)]
+            trails[look.key] = Trail(target=look.target, check=look.check, flips=flips, alias=alias)
 
 
 def forget(trails: dict[str, Trail], now: float) -> None:

@@ -39,6 +39,9 @@ class Unit(msgspec.Struct, frozen=True, gc=False):
     blips: tuple[tuple[float, float, bool], ...]
 
 
+Heard = tuple[str, Sign, bool]  # a check, its sign, and whether it is an alias: that speaks of something else
+
+
 class Asked(NamedTuple):
     """What its callers' calls say of a service. ``ratio``: as a check's sign; None: none of them fails."""
 
@@ -79,7 +82,7 @@ class Scene:
     # ---- what is told
 
     def _read(self, trails: Iterable[Trail], reader: Reader) -> None:
-        signs: dict[tuple[str, str, str], list[tuple[str, Sign]]] = {}
+        signs: dict[tuple[str, str, str], list[Heard]] = {}
         planned: set[tuple[str, str]] = set()
         fronts: set[tuple[str, str, str]] = set()
         owner_of = self.graph.owner
@@ -91,11 +94,11 @@ class Scene:
             if flips[-1][1] == PLANNED:
                 planned.add((owner, node))
             elif (sign := reader.read(flips)) is not None and not is_consul(target):
-                at = (owner, node, target.instance)
+                at, alias = (owner, node, target.instance), trail.alias and owner == service
                 if at in signs:
-                    signs[at].append((trail.check, sign))
+                    signs[at].append((trail.check, sign, alias))
                 else:
-                    signs[at] = [(trail.check, sign)]
+                    signs[at] = [(trail.check, sign, alias)]
                 if owner != service:
                     fronts.add(at)
         usual = _usual(signs, self.now)
@@ -106,14 +109,14 @@ class Scene:
                 continue
             self._put(service, node, signs[at], usual)
 
-    def _put(self, service: str, node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual]) -> None:
+    def _put(self, service: str, node: str, told: list[Heard], usual: Mapping[str, Usual]) -> None:
         if not service:
-            for check, sign in told:
+            for check, sign, _ in told:
                 if sign.ratio is not None:
                     self._put_node(node, check, sign, sign.ratio)
             return
         blips = bad = False
-        for _, sign in told:
+        for _, sign, _ in told:
             blips, bad = blips or bool(sign.blips), bad or sign.bad
         self.gone += blips and not bad
         unit = _unit(node, told, usual, self.now, self.w)
@@ -235,10 +238,10 @@ class Usual(NamedTuple):
     eases: float = 0.0  # how often, per second
 
 
-def _usual(signs: Mapping[tuple[str, str, str], list[tuple[str, Sign]]], now: float) -> dict[str, Usual]:
+def _usual(signs: Mapping[tuple[str, str, str], list[Heard]], now: float) -> dict[str, Usual]:
     told: dict[str, list[Sign]] = {}
     for checks in signs.values():
-        for check, sign in checks:
+        for check, sign, _ in checks:
             if sign.ratio is not None and _of_resources(check):
                 told.setdefault(check, []).append(sign)
     found = {}
@@ -259,21 +262,28 @@ def _strain(sign: Sign, usual: Usual, now: float) -> float:
     return ratio - usual.ratio + pinned
 
 
-def _unit(node: str, told: list[tuple[str, Sign]], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:
+def _unit(node: str, told: list[Heard], usual: Mapping[str, Usual], now: float, w: Weights) -> Unit:
     """What all checks of a unit say together: the strongest of its symptoms, and of its own resources."""
     own = deps = 0.0
-    telling = [(check, sign) for check, sign in told if sign.ratio is not None]
-    seen = [sign for check, sign in telling if not _of_resources(check)]
+    telling = [one for one in told if one[1].ratio is not None]
+    seen = [sign for check, sign, _ in telling if not _of_resources(check)]
     if seen:
-        best = min(max([s.ratio or 0.0 for s in seen]), w.bound)
-        own = deps = best + (w.several if len(seen) > 1 and best > 0 else 0.0)
+        deps = _agreed(seen, w)
+        itself = [sign for check, sign, alias in telling if not (alias or _of_resources(check))]
+        own = deps if len(itself) == len(seen) else _agreed(itself, w)
     if len(seen) < len(telling):
-        strained = [_strain(s, usual.get(c, Usual()), now) for c, s in telling if _of_resources(c)]
+        strained = [_strain(s, usual.get(c, Usual()), now) for c, s, _ in telling if _of_resources(c)]
         best = min(max(strained), w.bound)
         # a strained thing need not fail outside, and a failing one need not be strained
         own = log(w.outside * exp(own) + 1 - w.outside) + log(w.strains * exp(best) + 1 - w.strains)
         deps += log(1 - w.strained + w.strained * exp(min(best, 4.0)))
-    bad = [s.onset for _, s in telling if s.bad]
-    onset = min(bad or [s.onset for _, s in telling], default=0.0)
+    bad = [s.onset for _, s, _ in telling if s.bad]
+    onset = min(bad or [s.onset for _, s, _ in telling], default=0.0)
     blips = max([s.blips for s in seen], key=len, default=())
     return Unit(node, own, deps, onset, bool(bad), blips)
+
+
+def _agreed(seen: list[Sign], w: Weights) -> float:
+    """Log ratio of the strongest symptom, and more where another agrees; 0 where there is none."""
+    best = min(max([s.ratio or 0.0 for s in seen], default=0.0), w.bound)
+    return best + (w.several if len(seen) > 1 and best > 0 else 0.0)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from consulguard.correlate import Book, blame, learn, remember
 from consulguard.correlate.accuse import Past
 from consulguard.correlate.cause.manners import USUAL, Manner, manner_of, quiet
 from consulguard.correlate.cause.weights import WEIGHTS
-from consulguard.model import Explanation, InstanceFact, Observation, ServiceFact, Status
+from consulguard.model import Explanation, InstanceFact, Observation, ServiceFact, Status, Target
 from consulguard.policy import CorrelatePolicy
 
-from tests.core.correlate.world import at, bad, inst, service, troubles
+from tests.core.correlate.world import at, bad, inst, service, sidecar, troubles
 
 SLOW = {"consulguard-check-interval": "60s", "consulguard-failures-before-critical": "3"}
 
@@ -80,3 +82,39 @@ def test_callers_with_slow_checks_that_stand_do_not_clear_whom_they_call() -> No
 def test_a_check_within_the_usual_changes_nothing() -> None:
     usual = {"consulguard-check-interval": "10s", "consulguard-failures-before-critical": "1"}
     assert judged(usual, usual) == judged({}, {})
+
+
+def failed_by(
+    *checks: tuple[str, str], unit: Target | None = None, facts: Sequence[ServiceFact] = ()
+) -> Explanation:
+    """shop, which calls db, has failed for two minutes by these checks (name, type)."""
+    book, shop = Book(), inst("shop")
+    learn(book, [service("shop", "db"), service("db"), service("other", "db"), *facts], at(0))
+    seen = [
+        Observation(target=unit or shop, check=name, type=kind, status=Status.CRITICAL, at=at(10))
+        for name, kind in checks
+    ]
+    remember(book, seen)
+    found = troubles(bad(unit or shop, 10))
+    return blame(book.graph, found, at(130), CorrelatePolicy(infer=True), Past(book.trails))[0]
+
+
+def test_an_alias_accuses_what_it_stands_for_and_not_the_thing_it_is_at() -> None:
+    http, alias, both = (
+        failed_by(("web", "http")),
+        failed_by(("a", "alias")),
+        failed_by(("web", "http"), ("a", "alias")),
+    )
+    assert chance(alias, "shop") < 0.5 < chance(http, "shop")
+    assert chance(alias, "db") > chance(http, "db")
+    assert chance(http, "shop") >= chance(both, "shop") > chance(alias, "shop")
+
+
+def test_of_two_checks_of_which_none_is_an_alias_the_second_speaks_for_the_thing_itself() -> None:
+    assert chance(failed_by(("web", "http"), ("b", "tcp")), "shop") > chance(failed_by(("web", "http")), "shop")
+
+
+def test_a_sidecars_alias_speaks_for_the_instance_it_fronts() -> None:
+    front = inst("shop-sidecar-proxy", "n-shop-1")
+    by = [failed_by(("a", kind), unit=front, facts=[sidecar("shop")]) for kind in ("alias", "tcp")]
+    assert chance(by[0], "shop") == chance(by[1], "shop") > 0.5
