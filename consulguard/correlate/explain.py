@@ -39,20 +39,22 @@ def explain(
         abroad = service_key(cause.target) in graph.abroad  # its checks are not ours to weigh
         chance = None if abroad else accused.chance(roots[key])
         others = () if abroad else accused.others(graph, seen, roots[key], named, cause.onset)
+        unknown = not abroad and accused.unknown(roots[key])
+        sure = confidence(graph, seen, found, case) if chance is None else round(chance, 2)
         told.append(
             Explanation(
                 root=roots[key],
-                confidence=confidence(graph, seen, found, case) if chance is None else round(chance, 2),
+                confidence=sure,
                 members=(*sorted(members, key=_order), *listed),
                 why=(
-                    *(() if abroad else doubts(accused, roots[key])),
+                    *doubts(roots[key], sure, unknown),
                     *sentences(graph, seen, found, case),
                     *hints(accused, roots[key], cause.onset),
                     *compared(others),
                 ),
                 alternatives=others,
                 inferred=abroad or chance is not None,
-                unknown=not abroad and accused.unknown(roots[key]),
+                unknown=unknown,
             )
         )
     return tuple(told)

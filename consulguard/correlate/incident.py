@@ -32,6 +32,7 @@ from consulguard.correlate.hands import again
 from consulguard.correlate.keys import incident_id, root_key
 from consulguard.correlate.shelf import Shelf
 from consulguard.correlate.unclaimed import Unclaimed
+from consulguard.correlate.why import compared, doubts
 from consulguard.model import Explanation, Incident, IncidentState, Member, Role, State, Trouble
 from consulguard.policy import CorrelatePolicy
 
@@ -312,8 +313,7 @@ class _Turn:
     def _put(self, old: Incident | None, new: Incident) -> None:
         """Keep the newer; raise the version if people would want to know."""
         if old is not None and not _worth_telling(old, new):
-            said = {"confidence": old.confidence, "unknown": old.unknown, "alternatives": old.alternatives}
-            self.book.incidents[new.id] = msgspec.structs.replace(new, **said)
+            self.book.incidents[new.id] = _as_said(old, new)
             return
         if old is not None:
             new = msgspec.structs.replace(new, version=old.version + 1, updated_at=self.at)
@@ -329,6 +329,15 @@ def _worth_telling(old: Incident, new: Incident) -> bool:
     if (old.likelier is None) is not (new.likelier is None):
         return True
     return old.members != new.members and _members(old) != _members(new)
+
+
+def _as_said(old: Incident, new: Incident) -> Incident:
+    """What is new, with the chances that were told, in sentences as in numbers."""
+    fresh = {*doubts(new.root, new.confidence, new.unknown), *compared(new.alternatives)}
+    facts = [line for line in new.why if line not in fresh]
+    doubt, others = doubts(old.root, old.confidence, old.unknown), compared(old.alternatives)
+    said = {"confidence": old.confidence, "unknown": old.unknown, "alternatives": old.alternatives}
+    return msgspec.structs.replace(new, why=(*doubt, *facts, *others), **said)
 
 
 def _members(incident: Incident) -> frozenset[object]:

@@ -119,12 +119,11 @@ def failing_callers(callers: Iterable[Edge], found: Findings) -> list[Edge]:
 # ---- sentences
 
 
-def doubts(accused: Accused, root: Root) -> tuple[str, ...]:
+def doubts(root: Root, confidence: float, unknown: bool) -> tuple[str, ...]:
     """That we do not know, where we do not."""
-    chance = accused.chance(root)
-    if chance is None or not accused.unknown(root):
+    if not unknown:
         return ()
-    return (f"We do not know who is to blame: {root.name} has a chance of {chance:.0%}.",)
+    return (f"We do not know who is to blame: {root.name} has a chance of {confidence:.0%}.",)
 
 
 def compared(others: Iterable[Alternative]) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from consulguard.correlate import Book, blame, learn, open_incidents, remember, update
 from consulguard.correlate.accuse import Past, standing
-from consulguard.model import Fact, Incident, Observation, Status, Target, Trouble
+from consulguard.model import Fact, Incident, IncidentState, Observation, Status, Target, Trouble
 from consulguard.policy import CorrelatePolicy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,3 +133,26 @@ def test_whether_something_else_is_likelier_is_said_of_one_moment() -> None:
             assert (told[one.root].likelier is not None) is likelier
             answers.add(likelier)
     assert answers == {True, False}
+
+
+@settings(max_examples=40)
+@given(st.permutations(UNITS), st.lists(st.integers(0, 15), min_size=8, max_size=8))
+def test_at_every_moment_the_sentences_name_the_chances_that_are_shown(
+    order: list[Target], waits: list[int]
+) -> None:
+    book, seconds = known(*CHAIN), list(accumulate(waits, initial=10.0))
+    looks = [(when, unit, True) for when, unit in zip(seconds[1:], order, strict=True)]
+    for _ in trickle(book, looks):
+        for incident in book.incidents.values():
+            if incident.state is not IncidentState.MERGED:
+                assert _spoken(incident) == _shown(incident)
+
+
+def _spoken(incident: Incident) -> list[str]:
+    """Every chance in a sentence."""
+    return re.findall(r"(?:chance of |\()(\d+%)", "\n".join(incident.why))
+
+
+def _shown(incident: Incident) -> list[str]:
+    own = [f"{incident.confidence:.0%}"] if incident.unknown else []
+    return own + [f"{other.confidence:.0%}" for other in incident.alternatives]
