@@ -18,13 +18,14 @@ from statistics import fmean, stdev
 from consulguard.testing import rank
 
 from bench.correlation.baselines import BASELINES
-from bench.correlation.oracle import LARGEST, onlooker, oracle
+from bench.correlation.oracle import LARGEST, onlooker, oracle, outsider
 from bench.correlation.simulate import Case
 from bench.correlation.state import Ranking
 from bench.measure import percentile
 
-ENGINE, SHOWN, ORACLE = "consulguard", "oracle, as shown", "oracle"
-CEILINGS = (SHOWN, ORACLE)
+ENGINE, ORACLE = "consulguard", "oracle"
+SHOWN, UNRATED = "oracle, as shown", "as shown, no rates"
+CEILINGS = (UNRATED, SHOWN, ORACLE)
 DEPTH = 5
 SURE = 2.0  # standard errors that make a difference more than chance
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # of confidence
@@ -61,7 +62,7 @@ def rankers(with_oracles: bool = True) -> dict[str, Callable[[Case], Ranking]]:
         return lambda case: rule(case.topology, case.events, case.now)
 
     found = {name: asked(rule) for name, rule in (*BASELINES.items(), (ENGINE, rank))}
-    return {**found, SHOWN: onlooker, ORACLE: oracle} if with_oracles else found
+    return {**found, UNRATED: outsider, SHOWN: onlooker, ORACLE: oracle} if with_oracles else found
 
 
 def _answers(name: str, case: Case) -> bool:

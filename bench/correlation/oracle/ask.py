@@ -8,16 +8,16 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from bench.correlation.faults import AROUND, DEAD, KINDS, PARTIAL, ZONE_HIT
-from bench.correlation.oracle.belief import UNCHECKED, Belief, shown, told
+from bench.correlation.oracle.belief import UNCHECKED, Belief, shown, told, unrated
 from bench.correlation.oracle.chances import shows
 from bench.correlation.oracle.evidence import Evidence
 from bench.correlation.oracle.looks import BIN_S
+from bench.correlation.oracle.rates import Span
 from bench.correlation.oracle.spread import Drawn, Source, Spread
-from bench.correlation.simulate import NOWS, Case
+from bench.correlation.simulate import Case
 from bench.correlation.state import Ranking
 
-AGES = tuple(round(now / BIN_S) for now in NOWS)
-_FEW, _MANY = 4, 40  # draws for each age: of all faults, of those that then may be the best
+_FEW, _MANY = 4, 40  # draws for each span of ages: of all faults, of those that then may be the best
 _FAR = 6.0  # log: what is that much worse is not drawn again
 _LATER = range(7)  # steps between two faults
 _MOST = 20
@@ -42,6 +42,11 @@ def oracle(case: Case) -> Ranking:
 def onlooker(case: Case) -> Ranking:
     """Told what is shown."""
     return _ranked(case, shown(case.topology))
+
+
+def outsider(case: Case) -> Ranking:
+    """Told what is shown, and not the rates that no look at a mesh tells."""
+    return _ranked(case, unrated(case.topology))
 
 
 def _ranked(case: Case, belief: Belief) -> Ranking:
@@ -78,8 +83,9 @@ def _dead(evidence: Evidence) -> Ranking:
 class Asked:
     def __init__(self, evidence: Evidence, dice: random.Random) -> None:
         self.evidence, self.dice, self.belief = evidence, dice, evidence.belief
+        self.rates = self.belief.told
         self.spread = Spread(evidence, dice)
-        self.told: dict[Guess, dict[int, list[float]]] = {}  # by age: logs of how well each draw fits
+        self.told: dict[Guess, dict[Span, list[float]]] = {}  # by age: logs of how well each draw fits
         self.sure: set[Guess] = set()
         self.shows = shows(self.belief)
         called = self.belief.called
@@ -90,7 +96,7 @@ class Asked:
     def all(self) -> dict[Guess, float]:
         """Log of how likely each is, with what is seen, to nothing but noise."""
         for guess in [*self._services(), *self._places()]:
-            self._ask(guess, AGES, _FEW)
+            self._ask(guess, self.rates.ages, _FEW)
         self._again()
         singles = {guess: self._log(guess) for guess in self.told}
         for guess in list(self._pairs(singles)):
@@ -98,10 +104,10 @@ class Asked:
         self._again()
         return {guess: x for guess in self.told if (x := self._log(guess)) > -inf}
 
-    def _ask(self, guess: Guess, ages: Sequence[int], draws: int) -> None:
-        told = self.told.setdefault(guess, {age: [] for age in AGES})
-        for age in ages:
-            told[age] += [self._one(guess, age) for _ in range(draws)]
+    def _ask(self, guess: Guess, spans: Sequence[Span], draws: int) -> None:
+        told = self.told.setdefault(guess, {span: [] for span in self.rates.ages})
+        for span in spans:
+            told[span] += [self._one(guess, span[n % len(span)]) for n in range(draws)]
 
     def _again(self) -> None:
         logs = {guess: self._log(guess) for guess in self.told}
@@ -111,14 +117,14 @@ class Asked:
                 self.sure.add(guess)
                 self._ask(guess, self._ages(guess), _MANY)
 
-    def _ages(self, guess: Guess) -> list[int]:
+    def _ages(self, guess: Guess) -> list[Span]:
         """Those that are worth a thought."""
-        means = {age: _mean(told) for age, told in self.told[guess].items()}
+        means = {span: _mean(told) for span, told in self.told[guess].items()}
         best = max(means.values())
-        return [age for age, x in means.items() if x > max(best - _FAR, -1e300)]
+        return [span for span, x in means.items() if x > max(best - _FAR, -1e300)]
 
     def _log(self, guess: Guess) -> float:
-        return _sum([_mean(told) for told in self.told[guess].values()]) - log(len(AGES)) + self._prior(guess)
+        return _mean([_mean(told) for told in self.told[guess].values()]) + self._prior(guess)
 
     # ---- what may be at fault
 
@@ -153,10 +159,12 @@ class Asked:
         elif root.startswith("zone:"):
             often = 1 / len(set(zones.values())) * self.shows.zone
         elif len(guess.roots) == 1:
-            often = self._picked(root, guess.hidden[0]) * (1.0 if guess.hidden[0] else self.shows.service)
+            often = 2 * self.rates.hidden if guess.hidden[0] else 2 * (1 - self.rates.hidden) * self.shows.service
+            often *= self._picked(root, guess.hidden[0])
         else:
             often = self._picked(root, False) * self._picked(guess.roots[1], guess.hidden[1])
-            often *= (0.2 if guess.hidden[1] else 1.6) * self.shows.double
+            hidden = self.rates.second_hidden
+            often *= (hidden if guess.hidden[1] else 2 * (1 - hidden)) * self.shows.double
         return _KIND + log(often)
 
     def _picked(self, service: str, hidden: bool) -> float:

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from bench.correlation.oracle.manners import Manner, manner_of
+from bench.correlation.oracle.rates import TOLD, UNTOLD, Rates
 from bench.correlation.world import (
     BEAT_S,
     DELAY_S,
@@ -20,7 +21,6 @@ from bench.correlation.world import (
     NOISE_S,
     OFTEN,
     SECOND,
-    SIGHTS,
     STRENGTHS,
     TTL_S,
     Check,
@@ -62,6 +62,7 @@ class Belief:
     rates: tuple[float, ...]  # blips of a healthy check, per second, each as likely
     called: Mapping[str, float]  # chance that somebody calls it
     world: Callable[[random.Random], World]  # one that it may be
+    told: Rates
     callers: dict[str, list[str]] = field(default_factory=dict)
     units: dict[str, list[str]] = field(default_factory=dict)
     hosted: dict[str, list[str]] = field(default_factory=dict)
@@ -103,6 +104,7 @@ def _told(world: World) -> Belief:
         rates=(world.noise_rate,),
         called={s: float(s in world.callers) for s in world.units},
         world=lambda dice: world,
+        told=TOLD,
     )
 
 
@@ -113,7 +115,7 @@ def _kind(check: Check) -> Kind:
 # ---- what is shown
 
 
-def _shown(topology: dict[str, Any]) -> Belief:
+def seen(topology: dict[str, Any], told: Rates) -> Belief:
     services, shown = topology["services"], [(a, b) for a, b in topology["edges"]]
     false = round(FALSE * len(shown)) / max(len(shown), 1)
     missing = MISSING * len(shown) / max(len(services) * (len(services) - 1) - len(shown), 1)
@@ -134,12 +136,13 @@ def _shown(topology: dict[str, Any]) -> Belief:
         plain,
         dict.fromkeys(shown, Call((1 - false) * strength, delays)),
         stranger=Call(missing * strength, delays),
-        kits={s: some_kits() if checked[s] else UNCHECKED for s in services},
+        kits={s: some_kits(told) if checked[s] else UNCHECKED for s in services},
         rates=tuple(1 / between for between in _spaced(*NOISE_S, _RATES)),
         called={
             s: 1 - prod(false if (c, s) in known else 1 - missing for c in services if c != s) for s in services
         },
         world=world,
+        told=told,
     )
 
 
@@ -148,26 +151,27 @@ def _spaced(low: float, high: float, count: int) -> Iterator[float]:
 
 
 @cache
-def some_kits() -> Kits:
+def some_kits(told: Rates) -> Kits:
     """All that a service may be checked by."""
     found: dict[tuple[str, ...], float] = {}
     for name, often in OFTEN.items():
         both = tuple(sorted((name, second(name))))
         for names, chance in (((name,), 1 - SECOND), (both, SECOND)):
             found[names] = found.get(names, 0.0) + often * chance
-    return tuple((tuple(map(_some_kind, names)), chance) for names, chance in found.items())
+    return tuple((tuple(_some_kind(name, told) for name in names), chance) for names, chance in found.items())
 
 
 @cache
-def _some_kind(name: str) -> Kind:
+def _some_kind(name: str, told: Rates) -> Kind:
+    manners = [Manner(e, max(bad, 1), max(good, 1)) for e in EVERY_S for bad in IN_A_ROW for good in IN_A_ROW]
     if name == "ttl":
-        return Kind(name, *SIGHTS[name], ((Manner(BEAT_S, round(TTL_S / BEAT_S), 1), 1.0),))
-    every = [(e, bad, good) for e in EVERY_S for bad in IN_A_ROW for good in IN_A_ROW]
-    return Kind(name, *SIGHTS[name], _counted([Manner(e, max(bad, 1), max(good, 1)) for e, bad, good in every]))
+        manners = [Manner(BEAT_S, round(TTL_S / BEAT_S), 1)]
+    return Kind(name, *told.sights[name], _counted(manners))
 
 
 def _counted(manners: Sequence[Manner]) -> tuple[tuple[Manner, float], ...]:
     return tuple((manner, manners.count(manner) / len(manners)) for manner in dict.fromkeys(manners))
 
 
-told, shown = Beliefs(_told), Beliefs(_shown)
+told, shown = Beliefs(_told), Beliefs(lambda topology: seen(topology, TOLD))
+unrated = Beliefs(lambda topology: seen(topology, UNTOLD))

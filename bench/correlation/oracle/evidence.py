@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise, product
 from math import prod
 
-from bench.correlation.faults import ON_SICK, PARTIAL, RECOVERS
+from bench.correlation.faults import ON_SICK, PARTIAL
 from bench.correlation.oracle.belief import UNCHECKED, Belief
 from bench.correlation.oracle.deploys import deployed
 from bench.correlation.oracle.heard import Heard
@@ -14,9 +14,6 @@ from bench.correlation.oracle.kits import Kits, Sight
 from bench.correlation.oracle.looks import BINS
 from bench.correlation.simulate import Case
 
-OWN = (0.73, 0.1, 0.1, 0.07)  # how often a root fails so many of its looks, see SHARES
-SICK = (0.12, 0.38, 0.38, 0.12)  # ... a unit on a sick node
-SUFFERS = (0.1, 0.3, 0.3, 0.3)  # ... a victim
 DEPLOYS = 0.08  # services that are being deployed
 _LEAST = 1e-12
 
@@ -32,7 +29,7 @@ class Evidence:
         self.failing, self.noisy = self.heard.failing, self.heard.noisy
         self.deploys = {s: self._deploy(s) for s in sorted(self.noisy)}  # to blips alone
         self._suffers: dict[str, By] = {}
-        self._sick: dict[tuple[object, int], float] = {}
+        self._sick: dict[tuple[object, ...], float] = {}
         self._roots: dict[tuple[str, int], tuple[float, float]] = {}
 
     def fails(self, service: str) -> bool:
@@ -60,16 +57,16 @@ class Evidence:
         return found
 
     def _victim(self, service: str) -> By:
-        kits = self.belief.kits[service]
+        kits, told = self.belief.kits[service], self.belief.told
         if kits == UNCHECKED:
             return (1.0,) * BINS
-        key = kits, len(self.belief.units[service])
+        key = kits, told, len(self.belief.units[service])
         quiet = self.quiet(service)
         if quiet and key in _quiet:
             return _quiet[key]
         found = [0.0] * BINS
         for chance, sights in self.kits.of(service):
-            found = [a + chance * b for a, b in zip(found, _suffers(sights), strict=True)]
+            found = [a + chance * b for a, b in zip(found, _suffers(sights, told.suffers), strict=True)]
         # its checks see it half a step later, on average
         found = [max((a + b) / 2 / self._excuse(service), _LEAST) for a, b in pairwise([found[0], *found])]
         if quiet:
@@ -91,7 +88,7 @@ class Evidence:
         full = some = 0.0
         for kit, sights in self.kits.of(service):
             for seen, chance in _sights(sights):
-                for q, weight in enumerate(OWN):
+                for q, weight in enumerate(self.belief.told.own):
                     p = kit * chance * weight
                     full += p * prod(_all(sight, q, age) for sight in seen)
                     some += p * sum(prod(_one(sight, n, q, age) for sight in seen) for n in shows) / len(units)
@@ -113,9 +110,11 @@ class Evidence:
     def sick(self, unit: str, age: int) -> float:
         """If its node is."""
         service = self.belief.topology["instances"][unit]
-        known, key = (_calm, self.belief.kits[service]) if self.quiet(service) else (self._sick, unit)
-        if (found := known.get((key, age))) is None:
-            found = known[key, age] = self._ground(service, unit, age)
+        known, key = self._sick, (unit, age)
+        if self.quiet(service):
+            known, key = _calm, (self.belief.kits[service], self.belief.told, age)
+        if (found := known.get(key)) is None:
+            found = known[key] = self._ground(service, unit, age)
         return found
 
     def _ground(self, service: str, unit: str, age: int) -> float:
@@ -123,13 +122,13 @@ class Evidence:
         found = sum(
             kit * weight * prod(s.own * _one(s, n, q, age) + 1 - s.own for s in sights)
             for kit, sights in self.kits.of(service)
-            for q, weight in enumerate(SICK)
+            for q, weight in enumerate(self.belief.told.sick)
         )
         return ON_SICK * found + 1 - ON_SICK
 
 
 _quiet: dict[object, By] = {}  # of services of which nothing was heard
-_calm: dict[tuple[object, int], float] = {}  # ... of their units
+_calm: dict[tuple[object, ...], float] = {}  # ... of their units
 
 
 def _all(sight: Sight, q: int, age: int) -> float:
@@ -140,10 +139,10 @@ def _one(sight: Sight, n: int, q: int, age: int) -> float:
     return sum([way.chance * way.pasts[n].ill[q][age] for way in sight.ways])
 
 
-def _suffers(sights: Sequence[Sight]) -> By:
+def _suffers(sights: Sequence[Sight], shares: Sequence[float]) -> By:
     """By check how often it sees that, and what it says at each unit. A few victims get well by themselves."""
     found = [0.0] * BINS
-    for q, weight in enumerate((*((1 - RECOVERS) * share for share in SUFFERS), RECOVERS)):
+    for q, weight in enumerate(shares):
         told = zip(*(sight.felt[q] for sight in sights), strict=True)
         found = [a + weight * prod(each) for a, each in zip(found, told, strict=True)]
     return found

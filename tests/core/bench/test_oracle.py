@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from math import exp
@@ -10,10 +11,10 @@ from statistics import fmean
 
 import pytest
 from bench.correlation import report
-from bench.correlation.evaluate import ENGINE, ORACLE, SHOWN, Answer, Row
+from bench.correlation.evaluate import ENGINE, ORACLE, SHOWN, UNRATED, Answer, Row
 from bench.correlation.meshes import PUBLIC
-from bench.correlation.oracle import onlooker, oracle
-from bench.correlation.oracle.belief import Belief, shown, told
+from bench.correlation.oracle import onlooker, oracle, outsider
+from bench.correlation.oracle.belief import Belief, seen, shown, told, unrated
 from bench.correlation.oracle.chances import shows
 from bench.correlation.oracle.deploys import Brief, deployed
 from bench.correlation.oracle.evidence import Evidence
@@ -21,9 +22,12 @@ from bench.correlation.oracle.heard import Heard
 from bench.correlation.oracle.kits import Kits, Sight
 from bench.correlation.oracle.looks import BINS, Look, silent, timing
 from bench.correlation.oracle.manners import Manner
+from bench.correlation.oracle.rates import TOLD, UNTOLD
 from bench.correlation.oracle.spread import Spread
-from bench.correlation.simulate import Case, cases
-from bench.correlation.world import world
+from bench.correlation.simulate import NOWS, Case, cases
+from bench.correlation.state import Ranking
+from bench.correlation.world import SIGHTS, world
+from consulguard.correlate.cause.weights import WEIGHTS
 
 EVERY_TEN = Manner(10.0, 1, 1)
 RATE, FLAPPER = 1 / 20_000, 0.001
@@ -121,6 +125,20 @@ def test_a_call_that_is_shown_is_believed_and_one_that_is_not_hardly() -> None:
     assert 0 < belief.called["ui-dashboard"] < 0.3  # somebody may call it without our knowing
 
 
+def test_an_outsider_believes_what_the_engine_does_and_takes_one_for_another() -> None:
+    assert UNTOLD.hidden == UNTOLD.second_hidden == 1 - WEIGHTS.sees_own
+    assert UNTOLD.own == UNTOLD.sick
+    assert sum(UNTOLD.own) == pytest.approx(sum(UNTOLD.suffers)) == pytest.approx(sum(TOLD.suffers)) == 1
+    ages = [age for span in UNTOLD.ages for age in span]
+    assert ages == list(range(1, ages[-1] + 1))
+    assert {3.0 * age for span in TOLD.ages for age in span} == set(NOWS) < {3.0 * age for age in ages}
+    kinds = {
+        kind for kits in unrated(world("bookinfo", 0, 0).topology).kits.values() for kit, _ in kits for kind in kit
+    }
+    assert {kind.name for kind in kinds} == set(SIGHTS)
+    assert len({(kind.own, kind.deps) for kind in kinds}) == 1
+
+
 # ---- faults
 
 
@@ -147,11 +165,13 @@ def test_what_seldom_shows_is_drawn_anew_the_oftener() -> None:
     for belief in (told(world("online-boutique", 0, 0)), shown(world("online-boutique", 0, 0).topology)):
         found = shows(belief)
         assert 1 <= found.service < found.hidden < found.hidden_two
+    found = shows(unrated(world("online-boutique", 0, 0).topology))
+    assert found.service == found.hidden == found.hidden_two  # nobody tells an outsider
 
 
 def test_it_blames_nobody_where_nothing_was_heard() -> None:
     (case,) = some("none", 1)
-    assert oracle(replace(case, events=[])) == onlooker(replace(case, events=[])) == []
+    assert not any(rule(replace(case, events=[])) for rule in (oracle, onlooker, outsider))
 
 
 def test_it_mostly_finds_what_is_to_be_found_and_says_the_same_twice() -> None:
@@ -161,11 +181,22 @@ def test_it_mostly_finds_what_is_to_be_found_and_says_the_same_twice() -> None:
     assert oracle(case) == oracle(case)
 
 
-def test_it_is_told_no_more_than_is_shown() -> None:
+@pytest.mark.parametrize("rule", [onlooker, outsider])
+def test_it_is_told_no_more_than_is_shown(rule: Callable[[Case], Ranking]) -> None:
     for case in some("hidden", 2):
-        found = onlooker(case)
+        found = rule(case)
         assert found
-        assert onlooker(replace(case, world=None, kind="", truth=frozenset(), callers_failing=None)) == found
+        assert rule(replace(case, world=None, kind="", truth=frozenset(), callers_failing=None)) == found
+
+
+def test_what_one_believes_of_the_silent_is_kept_from_the_other() -> None:
+    (case,) = some("none", 1)
+    silent = replace(case, events=[])
+    other = replace(TOLD, sick=UNTOLD.sick, suffers=UNTOLD.suffers)
+    one, two = (Evidence(silent, seen(case.topology, rates)) for rates in (TOLD, other))
+    service = next(s for s in case.topology["services"] if s not in case.topology["unchecked"])
+    assert one.suffers(service) != two.suffers(service)
+    assert one.sick(f"{service}-0", 20) != two.sick(f"{service}-0", 20)
 
 
 @pytest.mark.parametrize("kind", ["hidden", "service"])
@@ -184,8 +215,8 @@ def test_what_is_planned_in_one_case_says_nothing_of_the_next(kind: str) -> None
 
 def test_it_stands_beside_the_engine_on_the_cases_that_it_is_asked() -> None:
     right, wrong = Answer((1.0,) * 5, True, 1.0), Answer((0.0,) * 5, True, 1.0)
-    asked = Row("", "node", next(iter(PUBLIC)), 5, {ENGINE: wrong, SHOWN: wrong, ORACLE: right})
+    asked = Row("", "node", next(iter(PUBLIC)), 5, {ENGINE: wrong, UNRATED: wrong, SHOWN: right, ORACLE: right})
     other = Row("", "node", "power-law-1k", 1_000, {ENGINE: right})
     row = report.ceiling([asked, other]).splitlines()[2]
-    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["node", "1", "0.00/0.00", "0.00/0.00", "1.00/1.00"]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["node", "1", *["0.00/0.00"] * 2, *["1.00/1.00"] * 2]
     assert report.ceiling([other]) == ""
