@@ -107,7 +107,7 @@ class Asked:
     def _ask(self, guess: Guess, spans: Sequence[Span], draws: int) -> None:
         told = self.told.setdefault(guess, {span: [] for span in self.rates.ages})
         for span in spans:
-            told[span] += [self._one(guess, span[n % len(span)]) for n in range(draws)]
+            told[span] += [self._one(guess, span[n * len(span) // draws]) for n in range(draws)]
 
     def _again(self) -> None:
         logs = {guess: self._log(guess) for guess in self.told}

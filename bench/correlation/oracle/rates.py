@@ -20,7 +20,7 @@ from bench.correlation.world import OFTEN, SIGHTS
 Shares = tuple[float, ...]  # how often so many looks fail, see looks.SHARES
 Span = tuple[int, ...]  # ages, in steps of BIN_S
 
-_OLDEST_S, _SPAN = 180.0, 4  # steps
+_OLDEST_S, _SPAN = 180.0, 10  # steps
 _HIDDEN = 1 - WEIGHTS.sees_own
 
 
