@@ -70,12 +70,13 @@ def _ranked(case: Case, belief: Belief) -> Ranking:
 
 def _dead(evidence: Evidence) -> Ranking:
     """Only what is dead fails its node check: one is a node, or the only one of a zone that was hit."""
-    zones = evidence.belief.topology["zones"]
+    zones, often = evidence.belief.topology["zones"], evidence.belief.told.often
     dead = sorted(evidence.heard.serf)
     zone = zones[dead[0]]
     there = sum(z == zone for z in zones.values())
-    of_zone = ZONE_HIT ** len(dead) * (1 - ZONE_HIT) ** (there - len(dead)) / len(set(zones.values()))
-    of_node = 1 / len(zones) if len(dead) == 1 else 0.0
+    node, place = (1 / len(zones), 1 / len(set(zones.values()))) if often is None else often.places()
+    of_zone = place * ZONE_HIT ** len(dead) * (1 - ZONE_HIT) ** (there - len(dead))
+    of_node = node if len(dead) == 1 else 0.0
     share = of_node / (of_node + of_zone)
     return sorted([(f"node:{dead[0]}", share), (f"zone:{zone}", 1 - share)], key=lambda x: -x[1])
 
@@ -152,6 +153,8 @@ class Asked:
     # ---- how likely each is
 
     def _prior(self, guess: Guess) -> float:
+        if self.rates.often is not None:
+            return _KIND + self.rates.often.log_of(guess.roots[0], guess.hidden)
         zones = self.belief.topology["zones"]
         root = guess.roots[0]
         if root.startswith("node:"):
@@ -159,12 +162,10 @@ class Asked:
         elif root.startswith("zone:"):
             often = 1 / len(set(zones.values())) * self.shows.zone
         elif len(guess.roots) == 1:
-            often = 2 * self.rates.hidden if guess.hidden[0] else 2 * (1 - self.rates.hidden) * self.shows.service
-            often *= self._picked(root, guess.hidden[0])
+            often = self._picked(root, guess.hidden[0]) * (1.0 if guess.hidden[0] else self.shows.service)
         else:
             often = self._picked(root, False) * self._picked(guess.roots[1], guess.hidden[1])
-            hidden = self.rates.second_hidden
-            often *= (hidden if guess.hidden[1] else 2 * (1 - hidden)) * self.shows.double
+            often *= (0.2 if guess.hidden[1] else 1.6) * self.shows.double
         return _KIND + log(often)
 
     def _picked(self, service: str, hidden: bool) -> float:

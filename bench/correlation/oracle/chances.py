@@ -9,8 +9,7 @@ import random
 from typing import NamedTuple
 
 from bench.correlation.oracle.belief import Belief
-from bench.correlation.oracle.looks import BIN_S
-from bench.correlation.simulate import TRIES, attempt
+from bench.correlation.simulate import NOWS, TRIES, attempt
 
 _TIMES, _WORLDS = 150, 15
 
@@ -26,10 +25,13 @@ class Shows(NamedTuple):
     hidden_two: float  # where more do
 
 
+_AS_IT_IS = Shows(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # to who knows nothing of how cases are drawn
 _known: dict[int, tuple[Belief, Shows]] = {}  # kept with the belief, so that no other gets its id
 
 
 def shows(belief: Belief) -> Shows:
+    if belief.told.often is not None:
+        return _AS_IT_IS
     if id(belief) not in _known:
         _known[id(belief)] = belief, _counted(belief)
     return _known[id(belief)][1]
@@ -39,22 +41,19 @@ def _counted(belief: Belief) -> Shows:
     dice = random.Random(f"shows/{sorted(belief.units)}")
     worlds = [belief.world(dice) for _ in range(_WORLDS)]
 
-    moments = [BIN_S * age for span in belief.told.ages for age in span]
-
     def share(kind: str, least: int = 1) -> float:
-        tried = [attempt(worlds[n % _WORLDS], kind, dice, dice.choice(moments), least) for n in range(_TIMES)]
+        tried = [attempt(worlds[n % _WORLDS], kind, dice, dice.choice(NOWS), least) for n in range(_TIMES)]
         return (sum(tried) + 0.5) / (_TIMES + 1)
 
     one, two = share("hidden"), share("hidden", 2)
     first, late = 0.5 * _drawn(one, TRIES), 0.5 * (1 - two) ** (TRIES // 2) * _drawn(one, TRIES // 2)
-    service = _drawn(share("service"), TRIES)
     return Shows(
-        service=service,
+        service=_drawn(share("service"), TRIES),
         node=_drawn(share("node"), TRIES),
         zone=_drawn(share("zone"), TRIES),
         double=_drawn(share("double"), TRIES),
-        hidden=first + late if belief.told.anew else service,
-        hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2) if belief.told.anew else service,
+        hidden=first + late,
+        hidden_two=first + late + 0.5 * _drawn(two, TRIES // 2),
     )
 
 

@@ -1,14 +1,16 @@
-"""What is told of four of the simulator's rates: what they are, or what an outsider may believe of them.
+"""What is told of five of the simulator's rates: what they are, or what an outsider may believe of them.
 
-They are those that no look at a mesh tells: how many faults are hidden, how old a fault is, how deep a check of
-each name looks, how steadily fails what is broken and what suffers.
+They are those that no look at a mesh tells: how often each kind of fault is drawn, how many faults are hidden, how
+old one is, how deep a check of each name looks, how steadily fails what is broken and what suffers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp, log
 from statistics import fmean
+from typing import NamedTuple
 
 from consulguard.correlate.cause.weights import WEIGHTS
 
@@ -21,14 +23,32 @@ Shares = tuple[float, ...]  # how often so many looks fail, see looks.SHARES
 Span = tuple[int, ...]  # ages, in steps of BIN_S
 
 _OLDEST_S, _SPAN = 180.0, 10  # steps
-_HIDDEN = 1 - WEIGHTS.sees_own
+
+
+class Often(NamedTuple):
+    """How likely each fault is before anything is seen, to nobody's; logs."""
+
+    service: float
+    node: float
+    zone: float
+    second: float  # one more service
+    hidden: float  # the share of services' faults that none of their own checks sees
+
+    def places(self) -> tuple[float, float]:
+        """Of one node, and of one zone."""
+        return exp(self.node), exp(self.zone)
+
+    def log_of(self, root: str, hidden: Sequence[bool]) -> float:
+        """Of a fault of this root, or of services of which these are hidden."""
+        if not hidden:
+            return self.node if root.startswith("node:") else self.zone
+        shares = sum(log(self.hidden if unseen else 1 - self.hidden) for unseen in hidden)
+        return self.service + (len(hidden) - 1) * self.second + shares
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rates:
-    hidden: float  # faults of one service that none of its own checks sees
-    second_hidden: float  # ... of the second of two
-    anew: bool  # they are drawn until one shows, so that this is their share of what shows
+    often: Often | None  # None: as the bench draws them
     ages: tuple[Span, ...]  # of a fault, each as likely
     sights: Mapping[str, tuple[float, float]]  # by name of a check, as in world.SIGHTS
     own: Shares  # of a root
@@ -46,9 +66,7 @@ _STEPS = range(1, round(_OLDEST_S / BIN_S) + 1)
 _DEPTH = tuple(sum(OFTEN[name] * sight[n] for name, sight in SIGHTS.items()) for n in (0, 1))
 
 TOLD = Rates(
-    hidden=0.5,
-    second_hidden=0.2,
-    anew=True,
+    often=None,
     ages=tuple((round(now / BIN_S),) for now in NOWS),
     sights=SIGHTS,
     own=_OWN,
@@ -56,9 +74,7 @@ TOLD = Rates(
     suffers=_but(RECOVERS, _SUFFERS),
 )
 UNTOLD = Rates(  # what the engine believes, any age, any check and any failing thing like another
-    hidden=_HIDDEN,
-    second_hidden=_HIDDEN,
-    anew=False,
+    often=Often(WEIGHTS.service, WEIGHTS.node, WEIGHTS.zone, WEIGHTS.second, hidden=1 - WEIGHTS.sees_own),
     ages=tuple(tuple(_STEPS[n : n + _SPAN]) for n in range(0, len(_STEPS), _SPAN)),
     sights=dict.fromkeys(SIGHTS, (_DEPTH[0], _DEPTH[1])),
     own=_ALIKE,
