@@ -14,6 +14,7 @@ from consulguard.correlate.cause.memory import NONE, Hints, Trail
 from consulguard.correlate.cause.scene import Scene
 from consulguard.correlate.cause.stories import Entity, Sets, Story
 from consulguard.correlate.cause.together import Together
+from consulguard.correlate.cause.trail import either
 from consulguard.correlate.cause.weights import WEIGHTS, Weights
 from consulguard.correlate.graph import Graph
 
@@ -57,7 +58,8 @@ def _weigh(whole: list[Story], callers: Callers) -> Verdict:
     scores: dict[Entity, float] = {}
     chances: dict[Entity, float] = {}
     for n, story in enumerate(whole):
-        chance = exp(first + sets.with_(n) - total)
+        told = first + sets.with_(n)
+        chance = exp(told - (total if sets.kept(n) else either(total, told)))
         for cause in story.causes:
             chances[cause] = chances.get(cause, 0.0) + chance
             scores[cause] = max(scores.get(cause, story.score), story.score)

@@ -19,6 +19,7 @@ from consulguard.correlate.cause.callers import Tree
 from consulguard.correlate.cause.trail import either
 
 _KEPT = 20  # stories of a heap that are weighed in all sets
+_APART = 8  # ... and so many more that have nothing in common with the strongest
 _FAINT = -7.0  # log: less than that changes nothing
 
 Entity = tuple[str, str]  # kind, key
@@ -51,6 +52,10 @@ class Sets:
     def with_(self, n: int) -> float:
         """The sum over the sets that hold it."""
         return self.y[n] + self._total(self.every & ~self.common[n])
+
+    def kept(self, n: int) -> bool:
+        """Whether the sums over all sets know of it."""
+        return bool(self.every >> n & 1)
 
     def _total(self, among: int) -> float:
         """Heap by heap, a heap being what hangs together."""
@@ -96,7 +101,13 @@ def _kept(y: Sequence[float], touches: Sequence[int]) -> list[int]:
             bits |= more
             mine += others
         heaps.append((bits, mine))
-    return [n for _, mine in heaps for n in sorted(mine, key=lambda n: -y[n])[:_KEPT]]
+    return [n for _, mine in heaps for n in _strongest(sorted(mine, key=lambda n: -y[n]), touches)]
+
+
+def _strongest(heap: list[int], touches: Sequence[int]) -> list[int]:
+    """What may be true beside the strongest is not crowded out by the many that only say the same as it."""
+    apart = [n for n in heap[_KEPT:] if not touches[n] & touches[heap[0]]]
+    return heap[:_KEPT] + apart[:_APART]
 
 
 def _bits(of: int) -> list[int]:
