@@ -60,8 +60,8 @@ def services(callers: Callers, reached: list[int]) -> list[str]:
 def nodes(scene: Scene) -> list[str]:
     if scene.layout.hosts < 2:
         return scene.told_ill()  # on a single node everything fails there: that says nothing of the node
-    failing = {n: sum(max(u.own, u.deps) > 0 for _, u in told) for n, told in scene.at_node.items() if n}
-    worth = {n: k for n, k in failing.items() if k >= 2 or (k and sum(scene.layout.units(n).values()) == 1)}
+    failing = {n: sum(max(u.own, u.deps) > 0 for _, u in told) for n, told in scene.at_node.items()}
+    worth = {n: k for n, k in failing.items() if k}
     worth.update({n: worth.get(n, 0) + 50 for n in scene.told_ill()})
     return sorted(worth, key=lambda n: (-worth[n], n))[:_NODES]
 
