@@ -61,6 +61,8 @@ class Kept:
         for service in self._graph.index.take_moved():
             self._told.pop(service, None)
             self._name(service)
+            if self._graph.fact(service) is None:
+                self._trusts.pop(service, None)  # counted anew if it is asked for again
             if self._trusts:
                 self._count(service)
 
