@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from consulguard.correlate.book import Book
 from consulguard.correlate.graph import Graph
-from consulguard.correlate.keys import node_key, service_key
+from consulguard.correlate.keys import node_key, node_key_of, service_key
 from consulguard.correlate.survey import FAILING
-from consulguard.model import Incident, Member, Role, State, Subject, Target, Trouble
+from consulguard.model import Incident, Member, Role, State, Subject, Trouble
 from consulguard.policy import Policy
 
 
@@ -51,9 +51,7 @@ def healthy(book: Book, key: str, troubles: Mapping[str, Trouble]) -> int:
     touched = {node for node, _ in own}
     bad = len(own) + len(fronts - touched)
     for name in fact.nodes if book.troubled.get("") else ():
-        node = node_key(
-            Target(dc=fact.target.dc, partition=fact.target.partition, peer=fact.target.peer, node=name)
-        )
+        node = node_key_of(fact.target, name)
         if (whole := troubles.get(node)) is not None and whole.state not in (State.WARNING, State.RECOVERING):
             here = sum(at == node for at, _ in own) or int(node in fronts)
             bad += max(book.graph.units(node).get(key, 1) - here, 0)

@@ -1,7 +1,7 @@
 """What is kept up fact by fact, as the index is: what facts say of a service, who leans on it, whom a name means.
 
-Each is found out when it is first asked for. A popular service has thousands of callers: they are not counted
-again because something was learned of one.
+But for the names, each is found out when it is first asked for. A popular service has thousands of callers: they
+are not counted again because something was learned of one.
 """
 
 from __future__ import annotations
